@@ -1,0 +1,186 @@
+"""Background and illumination of one picture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from crystalscope.errors import InputError
+
+_GRID = 72
+"""Longer side, in cells, of the grid on which the illumination is fitted."""
+_DEGREE = 4
+_LEAST_SHARE = 0.1
+"""A cell counts when at least this share of it may be background."""
+
+
+def flat_field(
+    grey: NDArray[np.generic], *, field: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """Large-scale illumination: a smooth surface through the background, particles left out.
+
+    A polynomial of degree 4 in row and column is fitted to cell means by iteratively reweighted least
+    squares (Tukey's biweight), starting from the quieter of two brightness classes where there are two, else
+    from the cells near the mode of the picture.
+
+    Parameters
+    ----------
+    grey
+        Shape (rows, columns), any real dtype.
+    field
+        True inside the field of view; None: everywhere.
+
+    Returns
+    -------
+    Shape (rows, columns), float32, in the unit of `grey`.
+
+    Notes
+    -----
+    Assumes that background is the quieter class or the most frequent brightness. Where particles cover more
+    than half of the field and are as even as the background the surface goes through them. Structure smaller than about a third of the picture is
+    left in.
+    """
+    rows, columns = grey.shape
+    cell = max(1.0, max(rows, columns) / _GRID)
+    size = (max(1, round(columns / cell)), max(1, round(rows / cell)))
+    inside = np.ones(grey.shape, dtype=bool) if field is None else field
+    step = max(1, int(cell / 2))
+    pixels = grey[::step, ::step][inside[::step, ::step]].astype(np.float64)
+    low, high, distinct = quiet_class(pixels)
+    picture = grey.astype(np.float32)
+    used = inside & (picture >= low) & (picture <= high) if distinct else inside
+    # Mean of the pixels of a cell that may be background: cells that particles share are of use too.
+    share = cv2.resize(used.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(np.where(used, picture, np.float32(0)), size, interpolation=cv2.INTER_AREA)
+    valid = share > _LEAST_SHARE
+    values = small[valid].astype(np.float64) / share[valid]
+    if values.size < 40:
+        level = float(np.median(values)) if values.size else float(np.median(grey))
+        return np.full(grey.shape, level, dtype=np.float32)
+    v, u = np.meshgrid(np.linspace(-1, 1, size[1]), np.linspace(-1, 1, size[0]), indexing="ij")
+    terms = [u**i * v**j for i in range(_DEGREE + 1) for j in range(_DEGREE + 1 - i)]
+    basis = np.stack([t[valid] for t in terms], axis=1)
+    surface = np.tensordot(_robust_fit(basis, values, distinct=distinct), np.stack(terms), axes=1)
+    low, high = float(values.min()), float(values.max())
+    surface = np.clip(surface, low, high).astype(np.float32)
+    return np.asarray(cv2.resize(surface, (columns, rows), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+
+
+def quiet_class(values: NDArray[np.float64]) -> tuple[float, float, bool]:
+    """The quieter of two brightness classes: background is even, particles are not.
+
+    Parameters
+    ----------
+    values
+        Shape (n,), brightness of pixels.
+
+    Returns
+    -------
+    low, high
+        Range of the class with the smaller spread of Otsu's two.
+    distinct
+        Whether there are two classes: they separate by more than 0.8 of the variance (an even gradient
+        reaches 0.75, one Gaussian 0.64), or one is at most 0.6 times as broad as the other.
+    """
+    low, high = float(values.min()), float(values.max())
+    counts, edges = np.histogram(values, bins=128)
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    below = np.cumsum(counts)
+    above = counts.sum() - below
+    sums = np.cumsum(counts * centres)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = sums / below - (sums[-1] - sums) / above
+    between = np.nan_to_num(below * above * gap**2)
+    k = int(between.argmax())
+    total = float(values.var()) * float(counts.sum()) ** 2
+    lower = values <= edges[k + 1]
+    if total == 0.0 or lower.all() or not lower.any():
+        return low, high, False
+    spreads = float(values[lower].std()), float(values[~lower].std())
+    distinct = float(between[k]) / total > 0.8 or min(spreads) < 0.6 * max(spreads)
+    cut = float(edges[k + 1])
+    return (low, cut, distinct) if spreads[0] <= spreads[1] else (cut, high, distinct)
+
+
+def _robust_fit(
+    basis: NDArray[np.float64], values: NDArray[np.float64], *, distinct: bool
+) -> NDArray[np.float64]:
+    """Coefficients by Tukey's biweight; `distinct`: `values` are of background already."""
+    spread = float(np.subtract(*np.percentile(values, [90, 10])))
+    weight = np.ones_like(values)
+    if not distinct and spread > 0.0:
+        counts, edges = np.histogram(values, bins=48)
+        counts = np.convolve(counts, [1, 2, 3, 2, 1], mode="same")
+        mode = 0.5 * (edges[counts.argmax()] + edges[counts.argmax() + 1])
+        weight = (np.abs(values - mode) <= 0.6 * spread).astype(np.float64)
+    coefficients = np.zeros(basis.shape[1])
+    # A weak pull to zero keeps terms that the background does not determine from running away.
+    ridge = 1e-6 * values.size * np.eye(basis.shape[1])
+    for _ in range(12):
+        weighted = basis * weight[:, None]
+        coefficients = np.linalg.solve(weighted.T @ basis + ridge, weighted.T @ values)
+        residual = values - basis @ coefficients
+        used = weight > 0.2
+        scale = 1.4826 * float(np.median(np.abs(residual[used] if used.sum() > 20 else residual)))
+        scale = max(scale, 1e-3 * (abs(float(np.median(values))) + 1e-9))
+        weight = np.clip(1.0 - (residual / (4.0 * scale)) ** 2, 0.0, None) ** 2
+    return coefficients
+
+
+def rolling_ball(grey: NDArray[np.generic], *, radius_px: float, dark_particles: bool) -> NDArray[np.float32]:
+    """Background under particles by a ball rolled along the grey surface (Sternberg, Computer 16, 1983, 22).
+
+    Parameters
+    ----------
+    grey
+        Shape (rows, columns).
+    radius_px
+        Radius of the ball in px: larger than the largest particle, smaller than the shading.
+    dark_particles
+        True for dark particles on light: the ball rolls over the surface; else under it.
+
+    Returns
+    -------
+    Shape (rows, columns), float32.
+
+    Notes
+    -----
+    Done on a grid shrunk by up to radius/8, as usual for large balls; the background is then smooth on that
+    scale. Particles larger than the ball are taken for background.
+    """
+    if radius_px <= 0:
+        raise InputError(f"expected a ball radius above 0 px, got {radius_px}")
+    rows, columns = grey.shape
+    shrink = max(1.0, radius_px / 8.0)
+    size = (max(1, round(columns / shrink)), max(1, round(rows / shrink)))
+    small = cv2.resize(_resizable(grey), size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    # One brightness range is as high as the ball is: the usual scaling of grey against px.
+    top = 255.0 / max(float(np.ptp(small)), 1e-9)
+    surface = (-small if dark_particles else small) * top
+    radius = max(1, round(radius_px / shrink))
+    offsets = range(-radius, radius + 1)
+    ball = [
+        (i, j, (radius * radius - i * i - j * j) ** 0.5 * shrink)
+        for i in offsets
+        for j in offsets
+        if i * i + j * j <= radius * radius
+    ]
+    border = radius
+    padded = cv2.copyMakeBorder(surface, border, border, border, border, cv2.BORDER_REPLICATE)
+
+    def shifted(array: NDArray[np.float32], i: int, j: int) -> NDArray[np.float32]:
+        return array[border + i : border + i + size[1], border + j : border + j + size[0]]
+
+    lowest = np.min([shifted(padded, i, j) - z for i, j, z in ball], axis=0)
+    padded = cv2.copyMakeBorder(lowest, border, border, border, border, cv2.BORDER_REPLICATE)
+    opened = np.max([shifted(padded, i, j) + z for i, j, z in ball], axis=0) / top
+    background = (-opened if dark_particles else opened).astype(np.float32)
+    return np.asarray(
+        cv2.resize(background, (columns, rows), interpolation=cv2.INTER_LINEAR), dtype=np.float32
+    )
+
+
+def _resizable(grey: NDArray[np.generic]) -> NDArray[np.generic]:
+    """`grey` in a dtype that OpenCV resizes."""
+    return grey if grey.dtype in (np.uint8, np.uint16, np.float32) else grey.astype(np.float32)

@@ -1,0 +1,115 @@
+"""Sharpness of particle outlines: what separates crystals in the focal plane from ghosts."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from crystalscope.core import Instances
+
+REACH_PX = 8
+"""Half width of the window in which the contrast across an outline is taken."""
+
+_NOISE_GRADIENT = 1.4
+"""Typical largest gradient in 3 x 3 of noise smoothed by a Gaussian of 1 px, per its standard deviation."""
+
+
+def sharpness_maps(contrast: NDArray[np.float32], *, noise: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Steepest gradient and contrast range around every pixel.
+
+    Parameters
+    ----------
+    contrast
+        Shape (rows, columns), relative to the background, smoothed against noise.
+    noise
+        Standard deviation of the noise in `contrast`.
+
+    Returns
+    -------
+    gradient
+        Largest gradient magnitude in 3 x 3 beyond what noise alone makes, 1/px. Without this
+        deduction the ragged outline of a faint blur looks as sharp as a crystal.
+    reach
+        Largest minus smallest contrast within 17 x 17.
+    """
+    gx = cv2.Scharr(contrast, cv2.CV_32F, 1, 0, scale=1 / 32)
+    gy = cv2.Scharr(contrast, cv2.CV_32F, 0, 1, scale=1 / 32)
+    gradient = cv2.dilate(cv2.magnitude(gx, gy), np.ones((3, 3), np.uint8))
+    gradient = cv2.subtract(gradient, _NOISE_GRADIENT * noise)
+    np.maximum(gradient, 0, out=gradient)
+    # 8 bit is enough for a range and four times as fast.
+    low, high = float(contrast.min()), float(contrast.max())
+    span = max(high - low, 1e-9)
+    coarse = cv2.convertScaleAbs(contrast - low, alpha=255.0 / span)
+    window = np.ones((2 * REACH_PX + 1, 2 * REACH_PX + 1), np.uint8)
+    reach = cv2.subtract(cv2.dilate(coarse, window), cv2.erode(coarse, window))
+    return gradient, reach.astype(np.float32) * np.float32(span / 255.0)
+
+
+def edge_sharpness(
+    instances: Instances, gradient: NDArray[np.float32], reach: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Edge sharpness and edge contrast of every particle.
+
+    Parameters
+    ----------
+    instances
+        The particles.
+    gradient, reach
+        From `sharpness_maps` of the same picture.
+
+    Returns
+    -------
+    sharpness
+        (n,) in 1/px: sum of the gradient over the sum of the contrast range along the outline; NaN for a
+        particle without outline inside the picture. Its inverse is the width of the edge in px.
+    contrast
+        (n,) mean contrast range along the outline.
+
+    Notes
+    -----
+    Independent of contrast and, for particles larger than the window, of size. An edge smeared by a
+    Gaussian of sigma s px reads 1 / (2.5 s); very wide edges read 1/17 at the least, since the window ends.
+    Particles below about 6 px are all edge and read too sharp.
+    """
+    return _sharpness(instances.boxes, instances.pixels, instances.offsets, gradient, reach)
+
+
+@njit(cache=True, nogil=True)
+def _sharpness(boxes, pixels, offsets, gradient, reach):  # type: ignore[no-untyped-def]
+    rows, columns = gradient.shape
+    n = len(boxes)
+    sharpness = np.full(n, np.nan, np.float32)
+    contrast = np.full(n, np.nan, np.float32)
+    for k in range(n):
+        r0, c0, r1, c1 = boxes[k]
+        width = c1 - c0
+        total = 0.0
+        span = 0.0
+        count = 0
+        for r in range(r0, r1):
+            for c in range(c0, c1):
+                at = offsets[k] + (r - r0) * width + c - c0
+                if pixels[at] == 0 or r == 0 or c == 0 or r == rows - 1 or c == columns - 1:
+                    continue
+                inner = (
+                    r > r0
+                    and r < r1 - 1
+                    and c > c0
+                    and c < c1 - 1
+                    and pixels[at - width] != 0
+                    and pixels[at + width] != 0
+                    and pixels[at - 1] != 0
+                    and pixels[at + 1] != 0
+                )
+                if inner:
+                    continue
+                total += gradient[r, c]
+                span += reach[r, c]
+                count += 1
+        if count > 0 and span > 0.0:
+            sharpness[k] = total / span
+            contrast[k] = span / count
+    return sharpness, contrast
