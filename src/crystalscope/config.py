@@ -29,10 +29,12 @@ class InputConfig(Table):
     results are in px.
 
     The times are the first of: `time_table` (CSV with columns file and time_s); `time_pattern` on the file
-    name (a regular expression whose group ``seconds`` or ``minutes`` is a number, or whose group ``stamp`` is
-    read by `stamp_format`); `frame_interval_s`; the video clock; EXIF. Without one they are unknown.
+    name (a regular expression whose group ``seconds``, ``minutes`` or ``hours`` is a number, or whose group
+    ``stamp`` is read by `stamp_format`); `frame_interval_s`; the video clock; EXIF. Without one they are unknown.
     """
 
+    files: str = "*"
+    """Pattern of the file names that are read, such as ``frame_*.jpg``."""
     pixel_size_um: Positive | None = None
     marked_um: Positive | None = None
     marked_px: Positive | None = None

@@ -196,11 +196,16 @@ class Instances:
         field: FieldOfView,
         score: ArrayLike | None = None,
         kind: ArrayLike | None = None,
+        visible: Sequence[NDArray[np.bool_]] | None = None,
     ) -> Instances:
-        """Instances from masks of the whole picture, each (rows, columns) and not empty; they may overlap."""
+        """Instances from masks of the whole picture, each (rows, columns) and not empty; they may overlap.
+
+        `visible`: what is seen of each, where something covers it.
+        """
         boxes: list[tuple[int, int, int, int]] = []
         parts: list[NDArray[np.uint8]] = []
-        for mask in masks:
+        seen: list[NDArray[np.uint8]] = []
+        for i, mask in enumerate(masks):
             m = np.asarray(mask, dtype=bool)
             rows, columns = np.flatnonzero(m.any(axis=1)), np.flatnonzero(m.any(axis=0))
             if m.shape != field.shape or rows.size == 0:
@@ -208,6 +213,8 @@ class Instances:
             r0, c0, r1, c1 = int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
             boxes.append((r0, c0, r1, c1))
             parts.append(m[r0:r1, c0:c1].astype(np.uint8).ravel())
+            if visible is not None:
+                seen.append(np.asarray(visible[i], dtype=np.uint8)[r0:r1, c0:c1].ravel())
         n = len(boxes)
         return Instances(
             field,
@@ -216,6 +223,7 @@ class Instances:
             np.concatenate([[0], np.cumsum([p.size for p in parts], dtype=np.int64)]).astype(np.int64),
             np.ones(n, np.float32) if score is None else np.asarray(score, dtype=np.float32),
             None if kind is None else np.asarray(kind, dtype=np.uint8),
+            visible=None if visible is None else _joined(seen),
         )
 
     @staticmethod

@@ -1,1 +1,1 @@
-"""io"""
+"""Files to nouns and back: pictures, video, logs, tables, annotations."""
