@@ -1,0 +1,161 @@
+"""Command line. Heavy imports are made in the commands, so that --help is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crystalscope import __version__
+from crystalscope.errors import CrystalscopeError
+
+app = typer.Typer(
+    name="crystalscope",
+    help="Pictures of a crystallization in, size distributions with honest intervals out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"crystalscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def analyze(
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures, a video, or a TIFF stack.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: tables, COCO, report.")],
+    scale: Annotated[float | None, typer.Option(help="Pixel size in um per px. Without it all lengths are in px.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="TOML with settings, see docs/reference/configuration.md.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Temperature log (CSV).")] = None,
+    time_pattern: Annotated[str | None, typer.Option(help="Regular expression with a group (?P<seconds>…), minutes, hours or stamp.")] = None,
+    interval: Annotated[float | None, typer.Option(help="Time between frames in s.")] = None,
+    segmenter: Annotated[str | None, typer.Option(help="Segmentation method.")] = None,
+    files: Annotated[str | None, typer.Option(help="Pattern of the file names, such as 'frame_*.jpg'.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace another run in --out.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads; the result does not depend on it.")] = None,
+) -> None:
+    """Sizes and shapes of the particles in a folder of pictures, with a report."""
+    given = {
+        "pixel_size_um": scale,
+        "log": str(log) if log else None,
+        "time_pattern": time_pattern,
+        "frame_interval_s": interval,
+        "files": files,
+    }
+    with _errors():
+        from crystalscope.config import load_config
+
+        overrides: dict[str, Any] = {"input": {k: v for k, v in given.items() if v is not None}}
+        if segmenter:
+            overrides["segmenter"] = segmenter
+        _analyze(folder, out, load_config(config, **overrides), overwrite=overwrite, workers=workers)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where pictures and run are written.")] = Path("demo-run"),
+) -> None:
+    """Render a small cooling batch, analyse it, and say where the report is."""
+    with _errors():
+        from crystalscope.config import load_config
+        from crystalscope.io.tables import write_csv
+        from crystalscope.scenes import demo_frames, write_frames
+
+        pictures = out / "pictures"
+        scenes, log = demo_frames()
+        typer.echo(f"Rendering a cooling batch into {pictures} …")
+        write_frames(scenes, pictures)
+        write_csv(out / "temperature.csv", log)
+        settings = load_config(
+            input={"pixel_size_um": 2.0, "time_pattern": r"_t(?P<seconds>\d+)s", "log": str(out / "temperature.csv")}
+        )
+        _analyze(pictures, out / "run", settings, overwrite=True, workers=None)
+
+
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(help="A run, a COCO file, a folder of masks, or a table of sizes.")],
+    truth: Annotated[Path, typer.Argument(help="COCO, VIA, a folder of masks, or a table of sizes.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the JSON there too.")] = None,
+    min_area: Annotated[float, typer.Option(help="Predictions and truth below this area in px are ignored.")] = 0.0,
+) -> None:
+    """Agreement of predictions with truth, as JSON."""
+    with _errors():
+        from crystalscope.io.tables import write_json
+        from crystalscope.scoring import score_paths
+
+        result = score_paths(predictions, truth, min_area_px=min_area)
+        typer.echo(json.dumps(result, indent=1))
+        if out:
+            write_json(out, result)
+
+
+def _analyze(folder: Path, out: Path, config: Any, *, overwrite: bool, workers: int | None) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from crystalscope.pipeline import analyze as run
+    from crystalscope.report.analysis import verdict
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("frames", total=None)
+        summary = run(
+            folder,
+            out,
+            config=config,
+            overwrite=overwrite,
+            workers=workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(verdict(summary))
+    typer.echo(summary["number_line"])
+    for warning in summary["warnings"]:
+        typer.echo(f"Note: {warning}", err=True)
+    typer.echo(f"Report: {out / 'report.html'}")
+
+
+class _errors:  # noqa: N801 - reads as a statement
+    """Turns the project's errors into one line and exit status 2."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if isinstance(error, CrystalscopeError):
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(2) from None
+        if isinstance(error, KeyboardInterrupt):
+            typer.echo("Stopped. The same command goes on where it was.", err=True)
+            raise typer.Exit(130) from None
+        return False
+
+
+def main() -> None:
+    """Entry point."""
+    # Results go to pipes and files too: never fail on a console that cannot print a sign.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,333 @@
+"""The folder of a run: parts while it goes on, the files of the contract at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crystalscope import __version__
+from crystalscope.config import AnalyzeConfig
+from crystalscope.core import PARTICLE_COLUMNS, FrameRef, Image, Instances, Unit, ledger_frame, particle_frame
+from crystalscope.errors import ConfigError
+from crystalscope.io.coco import coco_pieces, segmentation
+from crystalscope.io.sequence import Source
+from crystalscope.io.tables import (
+    merge_tables,
+    read_table,
+    to_toml,
+    write_bytes,
+    write_csv,
+    write_json,
+    write_table,
+    write_text,
+)
+from crystalscope.measure import has_holes, outlines
+from crystalscope.size import size_particles, size_points, summarize
+
+_NEEDED = ("frame", "touches_border", "border_weight", "focus", "in_focus")
+
+
+@dataclass(eq=False)
+class FrameResult:
+    """One frame: its ledger row, and where it was analysed its particles and their measures in px."""
+
+    row: dict[str, Any]
+    sha256: str = ""
+    columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+    instances: Instances | None = None
+
+
+@dataclass(eq=False)
+class RunFolder:
+    """A run on disk. Parts of finished chunks lie in RUN/.parts until all results are written.
+
+    Parameters
+    ----------
+    path
+        Folder of the run.
+    digest
+        Of the settings and of the list of frames: parts of another digest are not gone on with.
+    """
+
+    path: Path
+    digest: str
+
+    @property
+    def parts(self) -> Path:
+        """Folder of the parts."""
+        return self.path / ".parts"
+
+    @staticmethod
+    def open(path: Path, *, source: Source, config: AnalyzeConfig, overwrite: bool) -> RunFolder:
+        """Take a folder for a run: new, interrupted or complete.
+
+        Raises
+        ------
+        ConfigError
+            When the folder holds another run, or anything else.
+        WriteError
+            When it cannot be written.
+        """
+        listing = [
+            (f.name, f.time_s, f.temperature_c, (source.root / f.file).stat().st_size)
+            for f in source.sequence.frames
+        ]
+        plan = json.dumps([__version__, config.model_dump(), source.pixel_size_um, listing])
+        run = RunFolder(path, hashlib.sha256(plan.encode()).hexdigest())
+        if path.exists() and not path.is_dir():
+            raise ConfigError(f"expected a folder for the run, got the file {path}; choose another --out")
+        marker = path / ".parts" / "plan"
+        found = marker.read_text().strip() if marker.exists() else _finished(path)
+        if found not in ("", run.digest) or (not found and path.is_dir() and any(path.iterdir())):
+            if not overwrite:
+                what = "a run of other pictures or settings" if found else "other files"
+                raise ConfigError(f"expected an empty folder or this run in {path}, got {what}; choose another --out, or --overwrite")
+            for name in RUN_FILES:
+                (path / name).unlink(missing_ok=True)
+            shutil.rmtree(path / ".parts", ignore_errors=True)
+            found = ""
+        if not found:
+            write_text(marker, run.digest + "\n")
+        return run
+
+    @property
+    def complete(self) -> bool:
+        """Whether all results are written: run.toml is the last."""
+        return _finished(self.path) == self.digest and not self.parts.exists()
+
+    def summary(self) -> dict[str, Any]:
+        """Content of summary.json."""
+        summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+        return summary
+
+    def ledgers(self) -> list[Path]:
+        """Ledger parts of the finished chunks, in order."""
+        return sorted(self.parts.glob("frames-*.parquet"))
+
+    def frames_done(self) -> int:
+        """Frames in finished chunks."""
+        return sum(len(read_table(p, columns=["frame"])) for p in self.ledgers())
+
+    def any_readable(self) -> bool:
+        """Whether a frame was not a failure."""
+        return any((read_table(p, columns=["status"])["status"] != "failed").any() for p in self.ledgers())
+
+    def first_reason(self) -> str:
+        """Reason of the first frame."""
+        return str(read_table(self.ledgers()[0], columns=["reason"])["reason"].iloc[0])
+
+    def append(self, chunk: Sequence[FrameResult], *, pixel_size_um: float | None) -> None:
+        """Write the parts of a chunk; its ledger last, which makes it count."""
+        k = len(self.ledgers())
+        first = sum(len(read_table(p, columns=["particle"])) for p in self.parts.glob("particles-*.parquet") if _number(p) < k)
+        tables, annotations, images = [], [], []
+        following = first + 1
+        for result in chunk:
+            row = result.row
+            images.append(
+                {
+                    "id": row["frame"],
+                    "file_name": row["file"],
+                    "width": row.get("width_px", 0),
+                    "height": row.get("height_px", 0),
+                    "sha256": result.sha256,
+                }
+            )
+            if result.instances is None or not len(result.instances):
+                continue
+            n = len(result.instances)
+            ids = np.arange(following, following + n, dtype=np.int32)
+            following += n
+            identity = {
+                "frame": np.full(n, row["frame"], dtype=np.int32),
+                "file": np.full(n, row["file"], dtype=object),
+                "particle": ids,
+            }
+            tables.append(particle_frame({**result.columns, **identity}, pixel_size_um=pixel_size_um))
+            annotations += _annotations(result, ids)
+        table = pd.concat(tables, ignore_index=True) if tables else _no_particles(pixel_size_um)
+        write_table(self.parts / f"particles-{k:06d}.parquet", table)
+        for name, entries in (("annotations", annotations), ("images", images)):
+            lines = "".join(json.dumps(e, separators=(",", ":")) + "\n" for e in entries)
+            write_text(self.parts / f"{name}-{k:06d}.jsonl", lines)
+        write_table(self.parts / f"frames-{k:06d}.parquet", ledger_frame([r.row for r in chunk]))
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """JSON lines of all chunks."""
+        for part in sorted(self.parts.glob(f"{name}-*.jsonl")):
+            with part.open("rb") as f:
+                yield from f
+
+
+RUN_FILES = (
+    "run.toml",
+    "frames.parquet",
+    "particles.parquet",
+    "annotations.coco.json",
+    "sizes.csv",
+    "summary.json",
+    "report.html",
+)
+"""What `analyze` writes."""
+
+
+def _finished(path: Path) -> str:
+    """Digest of a complete run in a folder, or nothing."""
+    import tomllib
+
+    try:
+        return str(tomllib.loads((path / "run.toml").read_text(encoding="utf-8"))["run"]["digest"])
+    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError):
+        return ""
+
+
+def _number(part: Path) -> int:
+    return int(part.stem.rsplit("-", 1)[1])
+
+
+def _no_particles(pixel_size_um: float | None) -> pd.DataFrame:
+    """A typed table without rows."""
+    empty = {c.name: np.zeros(0, dtype=object if c.dtype == "str" else c.dtype) for c in PARTICLE_COLUMNS}
+    return particle_frame(empty, pixel_size_um=pixel_size_um)
+
+
+def _annotations(result: FrameResult, ids: np.ndarray) -> list[dict[str, Any]]:
+    """COCO annotations of the counted particles of a frame."""
+    instances = result.instances
+    assert instances is not None
+    counted = np.flatnonzero(instances.in_focus)
+    chosen = instances.select(counted)
+    full, holes = outlines(chosen), has_holes(chosen)
+    seen = outlines(chosen, visible=True) if chosen.visible is not None else full
+    out = []
+    for k, i in enumerate(counted):
+        r0, c0, r1, c1 = (int(v) for v in chosen.boxes[k])
+        shape = segmentation(full[k], chosen if holes[k] else None, k)
+        out.append(
+            {
+                "id": int(ids[i]),
+                "image_id": int(result.row["frame"]),
+                "category_id": int(chosen.kind[k]) + 1,
+                "segmentation": shape,
+                "visible_segmentation": shape if chosen.visible is None else segmentation(seen[k]),
+                "area": int(np.count_nonzero(chosen.crop(k))),
+                "bbox": [c0, r0, c1 - c0, r1 - r0],
+                "score": round(float(chosen.score[k]), 6),
+                "iscrowd": 0,
+            }
+        )
+    return out
+
+
+def write_results(
+    run: RunFolder, *, source: Source, config: AnalyzeConfig, warnings: Sequence[str]
+) -> dict[str, Any]:
+    """Join the parts, size the particles, write every file of the contract; run.toml last.
+
+    Returns
+    -------
+    What stands in summary.json.
+    """
+    from crystalscope.report import write_report
+
+    unit: Unit = "px" if source.pixel_size_um is None else "um"
+    out = run.path
+    merge_tables(run.ledgers(), out / "frames.parquet")
+    merge_tables(sorted(run.parts.glob("particles-*.parquet")), out / "particles.parquet")
+    write_bytes(out / "annotations.coco.json", coco_pieces(run.lines("images"), run.lines("annotations")))
+    frames = read_table(out / "frames.parquet")
+    c = config.size
+    columns = {*_NEEDED, f"{c.definition}_{unit}", f"ecd_{unit}"}
+    if c.volume_model == "length*width^2":
+        columns |= {f"length_{unit}", f"width_{unit}"}
+    particles = read_table(out / "particles.parquet", columns=sorted(columns), where="in_focus")
+    looked = frames["status"].isin(["ok", "empty"]).to_numpy()
+    # The bootstrap numbers the frames that were looked at without gaps.
+    number = np.cumsum(looked) - 1
+    particles["frame"] = number[particles["frame"].to_numpy()]
+    sizes = sorted(set(zip(frames["height_px"][looked], frames["width_px"][looked], strict=True)))
+    corrected, uncorrected = size_particles(
+        particles,
+        n_frames=int(looked.sum()),
+        unit=unit,
+        config=config,
+        pixel_size_um=source.pixel_size_um,
+        field_px=(int(sizes[0][0]), int(sizes[0][1])) if len(sizes) == 1 else None,
+    )
+    write_csv(out / "sizes.csv", size_points(corrected))
+    summary = {
+        "frames": {s: int((frames["status"] == s).sum()) for s in ("ok", "empty", "rejected", "failed")},
+        "n_frames": len(frames),
+        "n_particles": int(frames["n_particles"].sum()),
+        "n_border": int(frames["n_border"].sum()),
+        "n_out_of_focus": int(frames["n_out_of_focus"].sum()),
+        "n_static": int(frames["n_static"].sum()),
+        "n_gated": int(frames["n_gated"].sum()),
+        "pixel_size_um": source.pixel_size_um,
+        **summarize(corrected, uncorrected, config=config),
+        "warnings": _warnings(frames, source, warnings),
+    }
+    write_json(out / "summary.json", summary)
+    write_report(out, outlines=_overlays(run, frames, config), read_picture=_picture_reader(source), config=config)
+    images = (json.loads(line) for line in run.lines("images"))
+    hashes = source.hashes({i["file_name"]: i["sha256"] for i in images})
+    inputs = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items()))
+    described = {
+        "run": {
+            "version": __version__,
+            "digest": run.digest,
+            "inputs_sha256": hashlib.sha256(inputs.encode()).hexdigest(),
+            "frames": len(frames),
+        },
+        "config": config.model_dump(),
+        "inputs": hashes,
+    }
+    write_text(out / "run.toml", to_toml(described))
+    shutil.rmtree(run.parts)
+    return run.summary()
+
+
+def _warnings(frames: pd.DataFrame, source: Source, warnings: Sequence[str]) -> list[str]:
+    out = list(warnings)
+    if source.pixel_size_um is None:
+        out.append("no scale was given: all lengths are in px (give --scale UM_PER_PX)")
+    bad = int(frames["status"].isin(["rejected", "failed"]).sum())
+    if bad:
+        out.append(f"{bad} of {len(frames)} frames were rejected or failed; the ledger says why")
+    shapes = frames.loc[frames["width_px"] > 0, ["width_px", "height_px"]].drop_duplicates()
+    if len(shapes) > 1:
+        out.append(f"the pictures have {len(shapes)} sizes")
+    return out
+
+
+def _picture_reader(source: Source) -> Any:
+    by_name = {f.name: f for f in source.sequence.frames}
+
+    def read(name: str) -> Image:
+        frame: FrameRef = by_name[name]
+        return source.sequence.reader(frame)
+
+    return read
+
+
+def _overlays(run: RunFolder, frames: pd.DataFrame, config: AnalyzeConfig) -> dict[int, list[dict[str, Any]]]:
+    """Annotations of the frames that the report shows: frames with particles, spread over the run."""
+    shown = frames.loc[frames["status"] == "ok", "frame"].to_numpy()
+    if not len(shown) or not config.report.overlays:
+        return {}
+    picks = np.unique(np.linspace(0, len(shown) - 1, min(config.report.overlays, len(shown))).round().astype(int))
+    wanted = {int(shown[i]): list[dict[str, Any]]() for i in picks}
+    for line in run.lines("annotations"):
+        entry = json.loads(line)
+        if entry["image_id"] in wanted:
+            wanted[entry["image_id"]].append(entry)
+    return wanted
