@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from crystalscope.errors import InputError
@@ -61,7 +62,8 @@ def flat_field(
     v, u = np.meshgrid(np.linspace(-1, 1, size[1]), np.linspace(-1, 1, size[0]), indexing="ij")
     terms = [u**i * v**j for i in range(_DEGREE + 1) for j in range(_DEGREE + 1 - i)]
     basis = np.stack([t[valid] for t in terms], axis=1)
-    surface = np.tensordot(_robust_fit(basis, values, distinct=distinct), np.stack(terms), axes=1)
+    coefficients = _robust_fit(basis, values, distinct=distinct)
+    surface = _evaluate(np.stack(terms, axis=-1).reshape(-1, len(terms)), coefficients).reshape(size[1], size[0])
     low, high = float(values.min()), float(values.max())
     surface = np.clip(surface, low, high).astype(np.float32)
     return np.asarray(cv2.resize(surface, (columns, rows), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
@@ -118,14 +120,43 @@ def _robust_fit(
     # A weak pull to zero keeps terms that the background does not determine from running away.
     ridge = 1e-6 * values.size * np.eye(basis.shape[1])
     for _ in range(12):
-        weighted = basis * weight[:, None]
-        coefficients = np.linalg.solve(weighted.T @ basis + ridge, weighted.T @ values)
-        residual = values - basis @ coefficients
+        matrix, right = _normal_equations(basis, weight, values)
+        coefficients = np.linalg.solve(matrix + ridge, right)
+        residual = values - _evaluate(basis, coefficients)
         used = weight > 0.2
         scale = 1.4826 * float(np.median(np.abs(residual[used] if used.sum() > 20 else residual)))
         scale = max(scale, 1e-3 * (abs(float(np.median(values))) + 1e-9))
         weight = np.clip(1.0 - (residual / (4.0 * scale)) ** 2, 0.0, None) ** 2
     return coefficients
+
+
+@njit(cache=True, nogil=True)
+def _normal_equations(basis, weight, values):  # type: ignore[no-untyped-def]
+    """Weighted normal equations; not by BLAS, whose last digits depend on what else runs."""
+    n, k = basis.shape
+    matrix = np.zeros((k, k))
+    right = np.zeros(k)
+    for t in range(n):
+        if weight[t] == 0.0:
+            continue
+        for i in range(k):
+            w = weight[t] * basis[t, i]
+            right[i] += w * values[t]
+            for j in range(i, k):
+                matrix[i, j] += w * basis[t, j]
+    for i in range(k):
+        for j in range(i):
+            matrix[i, j] = matrix[j, i]
+    return matrix, right
+
+
+@njit(cache=True, nogil=True)
+def _evaluate(basis, coefficients):  # type: ignore[no-untyped-def]
+    out = np.zeros(len(basis))
+    for t in range(len(basis)):
+        for i in range(len(coefficients)):
+            out[t] += basis[t, i] * coefficients[i]
+    return out
 
 
 def rolling_ball(grey: NDArray[np.generic], *, radius_px: float, dark_particles: bool) -> NDArray[np.float32]:

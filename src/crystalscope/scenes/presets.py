@@ -33,7 +33,7 @@ def _placed(
     out = []
     for mean, near in ((sharp, True), (ghosts, False)):
         for _ in range(rng.poisson(mean * ratio)):
-            z = rng.uniform(-20, 20) if near else rng.uniform(150, 900) * rng.choice([-1, 1])
+            z = rng.uniform(-20, 20) if near else rng.uniform(250, 900) * rng.choice([-1, 1])
             x = rng.uniform(-reach, instrument.columns + reach)
             y = rng.uniform(-reach, instrument.rows + reach)
             out.append(Placed(make(rng), float(x), float(y), float(z)))

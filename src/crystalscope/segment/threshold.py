@@ -207,7 +207,8 @@ def _judged(
 
 
 def _eight_bit(contrast: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.convertScaleAbs(np.maximum(contrast, 0), alpha=_FULL))
+    # Not by OpenCV's conversion, whose rounding of halves differs from call to call.
+    return (np.clip(contrast, 0, 255 / _FULL) * np.float32(_FULL) + np.float32(0.5)).astype(np.uint8)
 
 
 def _labelled(mask: NDArray[np.uint8]) -> NDArray[np.int32]:
