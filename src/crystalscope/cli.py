@@ -93,13 +93,14 @@ def score(
     truth: Annotated[Path, typer.Argument(help="COCO, VIA, a folder of masks, or a table of sizes.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the JSON there too.")] = None,
     min_area: Annotated[float, typer.Option(help="Predictions and truth below this area in px are ignored.")] = 0.0,
+    pictures: Annotated[str, typer.Option(help="Pattern of the names, without suffix, of the true pictures that count.")] = "*",
 ) -> None:
     """Agreement of predictions with truth, as JSON."""
     with _errors():
         from crystalscope.io.tables import write_json
         from crystalscope.scoring import score_paths
 
-        result = score_paths(predictions, truth, min_area_px=min_area)
+        result = score_paths(predictions, truth, min_area_px=min_area, pictures=pictures)
         typer.echo(json.dumps(result, indent=1))
         if out:
             write_json(out, result)

@@ -1,0 +1,185 @@
+"""Scores from paths: what `crystalscope score` does."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crystalscope.core import Instances
+from crystalscope.errors import ReadError
+from crystalscope.io.coco import Annotated, read_coco
+from crystalscope.io.masks import instances_of, mask_files, read_mask, read_via
+from crystalscope.io.tables import read_table
+from crystalscope.score import (
+    Pair,
+    areas,
+    average_precision,
+    confusion,
+    match,
+    pooled,
+    semantic_scores,
+    weighted_ks,
+    weighted_quantile,
+    weighted_wasserstein,
+)
+
+_LEAST_AREA_PX = 40
+"""Annotators leave smaller particles out: precision is also given above this area."""
+
+
+def score_paths(predictions: Path, truth: Path, *, min_area_px: float = 0.0, pictures: str = "*") -> dict[str, Any]:
+    """Score predictions against truth.
+
+    Parameters
+    ----------
+    predictions
+        A run, a COCO file, a folder of class or label pictures, or a table of sizes (CSV or Parquet).
+    truth
+        COCO, VIA, a folder of class or label pictures (NAME_mask.png beside NAME.jpg, or NAME.png), or a table.
+        Regions of one value that are connected are one particle.
+    min_area_px
+        Predictions and truth below are ignored.
+    pictures
+        Pattern of the names (without suffix) of the true pictures that count.
+
+    Returns
+    -------
+    JSON-ready: ``instances`` and ``pixels`` for pictures, ``distribution`` for tables. Pictures are matched by name
+    without folder and suffix; pictures of the truth without predictions count as missed, predictions without truth
+    are left out and counted in ``not_in_truth``.
+
+    Raises
+    ------
+    ReadError
+        When nothing fits together.
+    """
+    tables = (".csv", ".parquet")
+    if predictions.suffix in tables or truth.suffix in tables:
+        return {"distribution": _distribution(_sizes(predictions), _sizes(truth))}
+    every = {_stem(a.file_name): a for a in _annotated(truth)}
+    wanted = {k: a for k, a in every.items() if fnmatch(k, pictures)}
+    found = {_stem(a.file_name): a for a in _annotated(predictions)}
+    common = sorted(wanted.keys() & found.keys())
+    if not common:
+        raise ReadError(
+            f"expected pictures of the same names, got {', '.join(sorted(found)[:3])} … in {predictions} and "
+            f"{', '.join(sorted(wanted)[:3])} … in {truth}"
+        )
+    pairs, big, names = [], [], []
+    matrix = np.zeros((2, 2), dtype=np.int64)
+    for name in sorted(wanted):
+        t = wanted[name]
+        p = found[name].instances if name in found else Instances.empty(t.instances.field)
+        small = areas(t.instances) < min_area_px
+        keep = areas(p) >= min_area_px
+        pair = Pair(p.select(keep), t.instances, t.ignore | small)
+        pairs.append(pair)
+        names.append(name)
+        big.append(Pair(p.select(areas(p) >= max(min_area_px, _LEAST_AREA_PX)), t.instances, t.ignore | small))
+        matrix += confusion(_union(p, None), _union(t.instances, ~t.ignore), classes=2, ignore=_ignored(t))
+    at_50 = [match(p) for p in pairs]
+    total, visible = pooled(at_50), pooled([match(p, visible=True) for p in pairs])
+    result: dict[str, Any] = {
+        "pictures": len(pairs),
+        "not_in_truth": len(found.keys() - every.keys()),
+        "without_predictions": len(wanted.keys() - found.keys()),
+        "instances": {
+            "tp": total.tp,
+            "fp": total.fp,
+            "fn": total.fn,
+            "precision": total.precision,
+            "recall": total.recall,
+            "f1": total.f1,
+            "panoptic_quality": total.panoptic_quality,
+            "mean_iou_of_matched": total.iou / total.tp if total.tp else None,
+            "f1_visible": visible.f1,
+            f"precision_over_{_LEAST_AREA_PX}px": pooled([match(p) for p in big]).precision,
+            **average_precision(pairs),
+        },
+        "pixels": semantic_scores(matrix) | {"classes": ["background", "particle"]},
+        "by_picture": [
+            {"picture": n, "tp": m.tp, "fp": m.fp, "fn": m.fn, "f1": m.f1} for n, m in zip(names, at_50, strict=True)
+        ],
+    }
+    return _plain(result)
+
+
+def _plain(data: Any) -> Any:
+    """NaN as None: JSON has no NaN."""
+    if isinstance(data, dict):
+        return {k: _plain(v) for k, v in data.items()}
+    if isinstance(data, list):
+        return [_plain(v) for v in data]
+    return None if isinstance(data, float) and not np.isfinite(data) else data
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem
+
+
+def _annotated(path: Path) -> list[Annotated]:
+    if path.is_dir() and (path / "annotations.coco.json").exists():
+        return read_coco(path / "annotations.coco.json")
+    if path.is_dir():
+        files = mask_files(path)
+        if not files:
+            raise ReadError(f"expected a run or masks in {path}, got neither annotations.coco.json nor a picture")
+        out = []
+        for stem, file in files.items():
+            found = instances_of(read_mask(file))
+            n = len(found)
+            out.append(Annotated(stem, found, np.arange(1, n + 1), np.zeros(n, dtype=bool)))
+        return out
+    if path.suffix == ".json" and path.exists():
+        keys = json.loads(path.read_text(encoding="utf-8"))
+        return read_via(path) if "_via_img_metadata" in keys else read_coco(path)
+    raise ReadError(f"expected a run, a COCO or VIA file, or a folder of masks, got {path}; check the path")
+
+
+def _union(instances: Instances, use: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    chosen = instances if use is None else instances.select(use)
+    return (chosen.labels() > 0).astype(np.int64)
+
+
+def _ignored(annotated: Annotated) -> NDArray[np.bool_]:
+    real = _union(annotated.instances, ~annotated.ignore) > 0
+    return np.asarray((_union(annotated.instances, annotated.ignore) > 0) & ~real)
+
+
+def _sizes(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sizes and weights by number from a run, a sizes.csv, a particle table or any CSV with a column of sizes."""
+    if path.is_dir():
+        path = path / "sizes.csv"
+    if not path.exists():
+        raise ReadError(f"expected a table of sizes, got {path}, which does not exist")
+    table = read_table(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    if "in_focus" in table and table["in_focus"].dtype == bool:
+        table = table[table["in_focus"]]
+    for column in ("size", "ecd_um", "ecd_px", "ecd", "diameter", "size_um"):
+        if column in table:
+            weight = table["Q0"].diff().fillna(table["Q0"]) if "Q0" in table else table.get("weight", 1.0)
+            sizes = table[column].to_numpy(dtype=float)
+            return sizes, np.broadcast_to(np.asarray(weight, dtype=float), sizes.shape)
+    raise ReadError(
+        f"expected a column size, ecd_um, ecd_px, ecd, diameter or size_um in {path.name}, got {', '.join(table.columns)}"
+    )
+
+
+def _distribution(
+    predicted: tuple[NDArray[np.float64], NDArray[np.float64]], truth: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> dict[str, Any]:
+    out: dict[str, Any] = {"n_predicted": len(predicted[0]), "n_truth": len(truth[0])}
+    for by, power in (("number", 0), ("volume", 3)):
+        (x, wx), (y, wy) = ((s, w * s**power) for s, w in (predicted, truth))
+        entry: dict[str, Any] = {"ks": weighted_ks(x, wx, y, wy), "wasserstein": weighted_wasserstein(x, wx, y, wy)}
+        for name, share in (("D10", 0.1), ("D50", 0.5), ("D90", 0.9)):
+            a, b = weighted_quantile(x, wx, share), weighted_quantile(y, wy, share)
+            entry[name] = {"predicted": a, "truth": b, "relative_error": a / b - 1}
+        out[by] = entry
+    return out
