@@ -109,8 +109,10 @@ class PostConfig(Table):
     fill_holes: bool = True
     border: Literal["keep", "drop"] = "keep"
     watershed: bool = True
-    watershed_depth: Share = 0.25
+    watershed_depth: Share = 0.15
     """Two parts are split where the neck is narrower than (1 - depth) times the smaller inscribed diameter."""
+    complete_overlaps: bool = True
+    """Give split parts with an elliptic outline back what they share, so that overlapping beads keep their size."""
     form_factor_min: Share | None = None
     form_factor_max: Positive | None = None
     """The published gate is 0.85 to 0.95 on 4 pi A / P²; a perfect square (0.785) fails it. Off by default."""
@@ -120,11 +122,11 @@ class FocusConfig(Table):
     """The gate that keeps out-of-focus particles out of the counts."""
 
     gate: bool = True
-    max_edge_px: Positive = 6.0
-    max_edge_share: NonNegative = 0.13
+    max_edge_px: Positive = 4.0
+    max_edge_share: NonNegative = 0.2
     """A particle is in focus while its edge is at most max_edge_px + max_edge_share * ECD px wide: what blurs
     a small particle beyond measuring leaves a large one measurable."""
-    max_edge_limit_px: Positive = 14.0
+    max_edge_limit_px: Positive = 16.5
     """Edges wider than this are out of focus at any size (the measure ends at 17 px)."""
 
 

@@ -16,8 +16,10 @@ _NOISE_GRADIENT = 1.4
 """Typical largest gradient in 3 x 3 of noise smoothed by a Gaussian of 1 px, per its standard deviation."""
 
 
-def sharpness_maps(contrast: NDArray[np.float32], *, noise: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Steepest gradient and contrast range around every pixel.
+def sharpness_maps(
+    contrast: NDArray[np.float32], *, noise: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Sharpness and contrast of an edge at every pixel.
 
     Parameters
     ----------
@@ -28,9 +30,9 @@ def sharpness_maps(contrast: NDArray[np.float32], *, noise: float) -> tuple[NDAr
 
     Returns
     -------
-    gradient
-        Largest gradient magnitude in 3 x 3 beyond what noise alone makes, 1/px. Without this
-        deduction the ragged outline of a faint blur looks as sharp as a crystal.
+    sharpness
+        1/px: largest gradient in 3 x 3 beyond what noise alone makes, over `reach`; the inverse of the width of an
+        edge. Without the deduction the ragged outline of a faint blur would look as sharp as a crystal.
     reach
         Largest minus smallest contrast within 17 x 17.
     """
@@ -42,7 +44,10 @@ def sharpness_maps(contrast: NDArray[np.float32], *, noise: float) -> tuple[NDAr
     coarse = ((contrast - np.float32(low)) * np.float32(255.0 / span)).astype(np.uint8)
     window = np.ones((2 * REACH_PX + 1, 2 * REACH_PX + 1), np.uint8)
     reach = cv2.subtract(cv2.dilate(coarse, window), cv2.erode(coarse, window))
-    return gradient, reach.astype(np.float32) * np.float32(span / 255.0)
+    reach = reach.astype(np.float32) * np.float32(span / 255.0)
+    # The range of noise alone is some five standard deviations: below it an edge is none.
+    sharpness = gradient / np.maximum(reach, np.float32(max(5.0 * noise, 1e-6)))
+    return sharpness, reach
 
 
 @njit(cache=True, nogil=True)
@@ -64,7 +69,7 @@ def _gradient(contrast, floor):  # type: ignore[no-untyped-def]
 
 
 def edge_sharpness(
-    instances: Instances, gradient: NDArray[np.float32], reach: NDArray[np.float32]
+    instances: Instances, sharpness: NDArray[np.float32], reach: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Edge sharpness and edge contrast of every particle.
 
@@ -72,14 +77,14 @@ def edge_sharpness(
     ----------
     instances
         The particles.
-    gradient, reach
+    sharpness, reach
         From `sharpness_maps` of the same picture.
 
     Returns
     -------
     sharpness
-        (n,) in 1/px: sum of the gradient over the sum of the contrast range along the outline; NaN for a
-        particle without outline inside the picture. Its inverse is the width of the edge in px.
+        (n,) in 1/px: median along the outline; NaN for a particle without outline inside the picture. Its inverse is
+        the width of the edge in px.
     contrast
         (n,) mean contrast range along the outline.
 
@@ -89,19 +94,19 @@ def edge_sharpness(
     Gaussian of sigma s px reads 1 / (2.5 s); very wide edges read 1/17 at the least, since the window ends.
     Particles below about 6 px are all edge and read too sharp.
     """
-    return _sharpness(instances.boxes, instances.pixels, instances.offsets, gradient, reach)
+    return _sharpness(instances.boxes, instances.pixels, instances.offsets, sharpness, reach)
 
 
 @njit(cache=True, nogil=True)
-def _sharpness(boxes, pixels, offsets, gradient, reach):  # type: ignore[no-untyped-def]
-    rows, columns = gradient.shape
+def _sharpness(boxes, pixels, offsets, edge, reach):  # type: ignore[no-untyped-def]
+    rows, columns = edge.shape
     n = len(boxes)
     sharpness = np.full(n, np.nan, np.float32)
     contrast = np.full(n, np.nan, np.float32)
     for k in range(n):
         r0, c0, r1, c1 = boxes[k]
         width = c1 - c0
-        total = 0.0
+        values = np.empty((r1 - r0) * width, np.float32)
         span = 0.0
         count = 0
         for r in range(r0, r1):
@@ -121,10 +126,11 @@ def _sharpness(boxes, pixels, offsets, gradient, reach):  # type: ignore[no-unty
                 )
                 if inner:
                     continue
-                total += gradient[r, c]
+                values[count] = edge[r, c]
                 span += reach[r, c]
                 count += 1
-        if count > 0 and span > 0.0:
-            sharpness[k] = total / span
+        if count > 0:
+            # The median: a line that the watershed drew along a sharp neighbour does not make a ghost sharp.
+            sharpness[k] = np.median(values[:count])
             contrast[k] = span / count
     return sharpness, contrast

@@ -15,7 +15,7 @@ from crystalscope.config import PostConfig
 from crystalscope.core import FieldOfView, Instances
 from crystalscope.measure import measure_columns
 from crystalscope.segment.regions import Crop, fill_holes
-from crystalscope.segment.split import split_at_necks
+from crystalscope.segment.split import completed, split_at_necks
 
 _LARGE_HOLE, _SMALL_HOLE, _CONVEX = 0.15, 0.02, 0.85
 """Shares of the filled area from which a hole is large and below which it is small; least solidity of a
@@ -125,11 +125,12 @@ def _split(crop: Crop, config: PostConfig) -> list[Crop]:
     if not config.watershed or not mask.any():
         return [crop]
     # A free margin all around: the picture's edge is an outline for the distance.
-    parts = split_at_necks(np.pad(mask, 1), depth=config.watershed_depth)[1:-1, 1:-1]
+    parts = split_at_necks(np.pad(mask, 1), depth=config.watershed_depth)
     n = int(parts.max(initial=0))
     if n <= 1:
         return [crop]
-    return [_trimmed((row, column, (parts == i).astype(np.uint8))) for i in range(1, n + 1)]
+    whole = [completed(parts, i) if config.complete_overlaps else (parts == i).astype(np.uint8) for i in range(1, n + 1)]
+    return [_trimmed((row, column, np.ascontiguousarray(m[1:-1, 1:-1]))) for m in whole]
 
 
 def _outermost(crops: list[Crop]) -> list[Crop]:

@@ -59,13 +59,13 @@ class ThresholdSegmenter:
         contrast, noise = contrast_of(picture, polarity=polarity, sigma=c.prepare.smooth_sigma_px)
         if picture.field.disc is not None:
             contrast[~picture.field.mask()] = 0.0
-        gradient, reach = sharpness_maps(contrast, noise=noise)
+        sharp, reach = sharpness_maps(contrast, noise=noise)
         lowest = c.threshold.level or max(_LOWEST, 4.0 * noise)
-        labels, rule = self._regions(contrast, gradient, reach, lowest)
+        labels, rule = self._regions(contrast, sharp, lowest)
         instances, gated = post_process(
             self._crops(labels, contrast), field=picture.field, config=c.post
         )
-        sharpness, edge = edge_sharpness(instances, gradient, reach)
+        sharpness, edge = edge_sharpness(instances, sharp, reach)
         return Segmentation(
             _judged(instances, sharpness, edge, config=c),
             gated,
@@ -79,7 +79,7 @@ class ThresholdSegmenter:
         return self.polarity or choose_polarity(*polarity_evidence(picture))
 
     def _regions(
-        self, contrast: NDArray[np.float32], gradient: NDArray[np.float32], reach: NDArray[np.float32], lowest: float
+        self, contrast: NDArray[np.float32], sharp: NDArray[np.float32], lowest: float
     ) -> tuple[NDArray[np.int32], str]:
         """Label picture by the configured rule, and the rule with its numbers."""
         rule = self.config.threshold.rule
@@ -89,8 +89,7 @@ class ThresholdSegmenter:
             table = np.searchsorted(steps, np.arange(256) / _FULL, side="right").astype(np.uint8)
             labels = choose_regions(
                 cv2.LUT(eight, table),
-                gradient,
-                reach,
+                sharp,
                 min_area_px=max(self.config.post.min_area_px, 1.0) / 2,
                 outer_preference=_OUTER_PREFERENCE,
             )
@@ -167,15 +166,15 @@ def polarity_evidence(picture: Prepared) -> NDArray[np.float64]:
     """How much stands out dark and how much light, (2,), in sharp structure above the noise.
 
     Each pixel that differs from the background by more than six times the noise and 5 % of the background
-    level counts with its difference times its gradient, so that blurred ghosts and shading hardly count.
+    level counts with its difference times its sharpness, so that blurred ghosts and shading hardly count.
     """
     grey = cv2.GaussianBlur(picture.grey, (0, 0), 1.0)
     excess = grey - picture.background
     if picture.field.disc is not None:
         excess[~cv2.erode(picture.field.mask().astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)] = 0
-    gradient, _ = sharpness_maps(grey, noise=picture.noise / 3.5)
+    sharp, _ = sharpness_maps(grey, noise=picture.noise / 3.5)
     floor = max(6 * picture.noise / 3.5, 0.05 * float(np.median(picture.background)))
-    weight = np.where(np.abs(excess) > floor, np.abs(excess) * gradient, 0.0)
+    weight = np.where(np.abs(excess) > floor, np.abs(excess) * sharp, 0.0)
     return np.array([weight[excess < 0].sum(), weight[excess > 0].sum()], dtype=np.float64)
 
 

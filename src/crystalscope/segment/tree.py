@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 def choose_regions(
     level: NDArray[np.uint8],
-    gradient: NDArray[np.float32],
-    reach: NDArray[np.float32],
+    sharpness: NDArray[np.float32],
     *,
     min_area_px: float,
     outer_preference: float,
@@ -29,9 +28,9 @@ def choose_regions(
     ----------
     level
         Shape (rows, columns): 0 for background, else the position (from 1) of the highest threshold passed.
-    gradient, reach
-        Maps of `prepare.focus.sharpness_maps`; the sharpness of an outline is the ratio of their sums
-        over the pixel edges of the outline.
+    sharpness
+        Map of `prepare.focus.sharpness_map`; the sharpness of an outline is its mean over the pixel edges of the
+        outline, so that a crystal in front of a ghost is sharper than the two together.
     min_area_px
         Regions smaller than this are no candidates.
     outer_preference
@@ -43,7 +42,7 @@ def choose_regions(
     Shape (rows, columns) int32: 0, or number of the region from 1. Holes are not filled. Regions are
     8-connected.
     """
-    return _choose(level, gradient, reach, float(min_area_px), float(outer_preference))
+    return _choose(level, sharpness, float(min_area_px), float(outer_preference))
 
 
 @njit(cache=True, nogil=True)
@@ -57,7 +56,7 @@ def _find(parent, i):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _choose(level, gradient, reach, min_area, preference):  # type: ignore[no-untyped-def]
+def _choose(level, sharpness, min_area, preference):  # type: ignore[no-untyped-def]
     rows, columns = level.shape
     out = np.zeros((rows, columns), np.int32)
     counts = np.zeros(257, np.int64)
@@ -89,8 +88,7 @@ def _choose(level, gradient, reach, min_area, preference):  # type: ignore[no-un
     node_level = np.empty(total, np.uint8)
     area = np.zeros(total, np.float64)
     edges = np.zeros(total, np.float64)
-    grad_sum = np.zeros(total, np.float64)
-    reach_sum = np.zeros(total, np.float64)
+    sharp_sum = np.zeros(total, np.float64)
     nodes = 0
 
     for s in range(total):
@@ -116,13 +114,10 @@ def _choose(level, gradient, reach, min_area, preference):  # type: ignore[no-un
                 n = slot[i * columns + j]
                 if dr == 0 or dc == 0:
                     # The pixel edge towards (i, j) appears, or stops being outline.
-                    g = max(gradient[r, c], gradient[i, j])
-                    w = max(reach[r, c], reach[i, j])
                     sign = 1.0 if n < 0 else -1.0
                     own = root_node[_find(pixel_parent, s)]
                     edges[own] += sign
-                    grad_sum[own] += sign * g
-                    reach_sum[own] += sign * w
+                    sharp_sum[own] += sign * max(sharpness[r, c], sharpness[i, j])
                 if n < 0:
                     continue
                 a, b = _find(pixel_parent, s), _find(pixel_parent, n)
@@ -135,8 +130,7 @@ def _choose(level, gradient, reach, min_area, preference):  # type: ignore[no-un
                     node_alias[nb] = na
                 area[na] += area[nb]
                 edges[na] += edges[nb]
-                grad_sum[na] += grad_sum[nb]
-                reach_sum[na] += reach_sum[nb]
+                sharp_sum[na] += sharp_sum[nb]
                 if node_level[nb] <= k:
                     area[nb] = -1.0
                 # The older root stays so that trees remain flat; the node travels with it.
@@ -152,7 +146,7 @@ def _choose(level, gradient, reach, min_area, preference):  # type: ignore[no-un
         n = by_level[t]
         if area[n] < 0.0:
             continue
-        sharp = grad_sum[n] / reach_sum[n] if reach_sum[n] > 0.0 else 0.0
+        sharp = sharp_sum[n] / edges[n] if edges[n] > 0.0 else 0.0
         inner = best_sum[n] / best_length[n] if best_length[n] > 0.0 else 0.0
         if area[n] >= min_area and sharp >= preference * inner:
             chosen[n] = True
