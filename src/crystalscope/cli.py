@@ -30,7 +30,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     del version
 
@@ -39,10 +41,18 @@ def _main(
 def analyze(
     folder: Annotated[Path, typer.Argument(help="Folder of pictures, a video, or a TIFF stack.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: tables, COCO, report.")],
-    scale: Annotated[float | None, typer.Option(help="Pixel size in um per px. Without it all lengths are in px.")] = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="TOML with settings, see docs/reference/configuration.md.")] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Pixel size in um per px. Without it all lengths are in px.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="TOML with settings, see docs/reference/configuration.md."),
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Temperature log (CSV).")] = None,
-    time_pattern: Annotated[str | None, typer.Option(help="Regular expression with a group (?P<seconds>…), minutes, hours or stamp.")] = None,
+    time_pattern: Annotated[
+        str | None,
+        typer.Option(help="Regular expression with a group (?P<seconds>…), minutes, hours or stamp."),
+    ] = None,
     interval: Annotated[float | None, typer.Option(help="Time between frames in s.")] = None,
     segmenter: Annotated[str | None, typer.Option(help="Segmentation method.")] = None,
     files: Annotated[str | None, typer.Option(help="Pattern of the file names, such as 'frame_*.jpg'.")] = None,
@@ -82,7 +92,11 @@ def demo(
         write_frames(scenes, pictures)
         write_csv(out / "temperature.csv", log)
         settings = load_config(
-            input={"pixel_size_um": 2.0, "time_pattern": r"_t(?P<seconds>\d+)s", "log": str(out / "temperature.csv")}
+            input={
+                "pixel_size_um": 2.0,
+                "time_pattern": r"_t(?P<seconds>\d+)s",
+                "log": str(out / "temperature.csv"),
+            }
         )
         _analyze(pictures, out / "run", settings, overwrite=True, workers=None)
 
@@ -93,7 +107,9 @@ def score(
     truth: Annotated[Path, typer.Argument(help="COCO, VIA, a folder of masks, or a table of sizes.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the JSON there too.")] = None,
     min_area: Annotated[float, typer.Option(help="Predictions and truth below this area in px are ignored.")] = 0.0,
-    pictures: Annotated[str, typer.Option(help="Pattern of the names, without suffix, of the true pictures that count.")] = "*",
+    pictures: Annotated[
+        str, typer.Option(help="Pattern of the names, without suffix, of the true pictures that count.")
+    ] = "*",
 ) -> None:
     """Agreement of predictions with truth, as JSON."""
     with _errors():
@@ -108,13 +124,26 @@ def score(
 
 def _analyze(folder: Path, out: Path, config: Any, *, overwrite: bool, workers: int | None) -> None:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from crystalscope.pipeline import analyze as run
     from crystalscope.report.analysis import verdict
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("frames", total=None)
         summary = run(
@@ -132,20 +161,19 @@ def _analyze(folder: Path, out: Path, config: Any, *, overwrite: bool, workers: 
     typer.echo(f"Report: {out / 'report.html'}")
 
 
-class _errors:  # noqa: N801 - reads as a statement
+class _errors:
     """Turns the project's errors into one line and exit status 2."""
 
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, CrystalscopeError):
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(2) from None
         if isinstance(error, KeyboardInterrupt):
             typer.echo("Stopped. The same command goes on where it was.", err=True)
             raise typer.Exit(130) from None
-        return False
 
 
 def main() -> None:

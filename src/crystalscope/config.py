@@ -61,9 +61,7 @@ class InputConfig(Table):
         return self
 
 
-Background = Literal[
-    "none", "flat_field", "rolling_ball", "frames_mean", "frames_median", "mog", "mog2", "knn", "gmg"
-]
+Background = Literal["none", "flat_field", "rolling_ball", "frames_mean", "frames_median", "mog", "mog2", "knn", "gmg"]
 
 
 class PrepareConfig(Table):
@@ -167,7 +165,7 @@ class AnalyzeConfig(Table):
     report: ReportConfig = ReportConfig()
 
 
-def load_config(path: str | Path | None = None, **overrides: dict[str, Any]) -> AnalyzeConfig:
+def load_config(path: str | Path | None = None, **overrides: Any) -> AnalyzeConfig:
     """Configuration from a TOML file and overrides by table, e.g. ``input={"pixel_size_um": 2.0}``.
 
     Raises

@@ -78,8 +78,7 @@ class RunFolder:
             When it cannot be written.
         """
         listing = [
-            (f.name, f.time_s, f.temperature_c, (source.root / f.file).stat().st_size)
-            for f in source.sequence.frames
+            (f.name, f.time_s, f.temperature_c, (source.root / f.file).stat().st_size) for f in source.sequence.frames
         ]
         plan = json.dumps([__version__, config.model_dump(), source.pixel_size_um, listing])
         run = RunFolder(path, hashlib.sha256(plan.encode()).hexdigest())
@@ -90,7 +89,9 @@ class RunFolder:
         if found not in ("", run.digest) or (not found and path.is_dir() and any(path.iterdir())):
             if not overwrite:
                 what = "a run of other pictures or settings" if found else "other files"
-                raise ConfigError(f"expected an empty folder or this run in {path}, got {what}; choose another --out, or --overwrite")
+                raise ConfigError(
+                    f"expected an empty folder or this run in {path}, got {what}; choose another --out, or --overwrite"
+                )
             for name in RUN_FILES:
                 (path / name).unlink(missing_ok=True)
             shutil.rmtree(path / ".parts", ignore_errors=True)
@@ -128,7 +129,9 @@ class RunFolder:
     def append(self, chunk: Sequence[FrameResult], *, pixel_size_um: float | None) -> None:
         """Write the parts of a chunk; its ledger last, which makes it count."""
         k = len(self.ledgers())
-        first = sum(len(read_table(p, columns=["particle"])) for p in self.parts.glob("particles-*.parquet") if _number(p) < k)
+        first = sum(
+            len(read_table(p, columns=["particle"])) for p in self.parts.glob("particles-*.parquet") if _number(p) < k
+        )
         tables, annotations, images = [], [], []
         following = first + 1
         for result in chunk:
@@ -228,9 +231,7 @@ def _annotations(result: FrameResult, ids: np.ndarray) -> list[dict[str, Any]]:
     return out
 
 
-def write_results(
-    run: RunFolder, *, source: Source, config: AnalyzeConfig, warnings: Sequence[str]
-) -> dict[str, Any]:
+def write_results(run: RunFolder, *, source: Source, config: AnalyzeConfig, warnings: Sequence[str]) -> dict[str, Any]:
     """Join the parts, size the particles, write every file of the contract; run.toml last.
 
     Returns

@@ -167,17 +167,22 @@ def _sizes(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             sizes = table[column].to_numpy(dtype=float)
             return sizes, np.broadcast_to(np.asarray(weight, dtype=float), sizes.shape)
     raise ReadError(
-        f"expected a column size, ecd_um, ecd_px, ecd, diameter or size_um in {path.name}, got {', '.join(table.columns)}"
+        f"expected a column size, ecd_um, ecd_px, ecd, diameter or size_um in {path.name}, got "
+        f"{', '.join(table.columns)}"
     )
 
 
 def _distribution(
-    predicted: tuple[NDArray[np.float64], NDArray[np.float64]], truth: tuple[NDArray[np.float64], NDArray[np.float64]]
+    predicted: tuple[NDArray[np.float64], NDArray[np.float64]],
+    truth: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> dict[str, Any]:
     out: dict[str, Any] = {"n_predicted": len(predicted[0]), "n_truth": len(truth[0])}
     for by, power in (("number", 0), ("volume", 3)):
         (x, wx), (y, wy) = ((s, w * s**power) for s, w in (predicted, truth))
-        entry: dict[str, Any] = {"ks": weighted_ks(x, wx, y, wy), "wasserstein": weighted_wasserstein(x, wx, y, wy)}
+        entry: dict[str, Any] = {
+            "ks": weighted_ks(x, wx, y, wy),
+            "wasserstein": weighted_wasserstein(x, wx, y, wy),
+        }
         for name, share in (("D10", 0.1), ("D50", 0.5), ("D90", 0.9)):
             a, b = weighted_quantile(x, wx, share), weighted_quantile(y, wy, share)
             entry[name] = {"predicted": a, "truth": b, "relative_error": a / b - 1}

@@ -77,11 +77,11 @@ class SizeDistribution:
         return len(self.size)
 
     @property
-    def Q0(self) -> NDArray[np.float64]:  # noqa: N802 - the standard's symbol
+    def Q0(self) -> NDArray[np.float64]:
         """(n,) cumulative by number at each size."""
         return np.cumsum(self.number_weight)
 
     @property
-    def Q3(self) -> NDArray[np.float64]:  # noqa: N802 - the standard's symbol
+    def Q3(self) -> NDArray[np.float64]:
         """(n,) cumulative by volume at each size."""
         return np.cumsum(self.volume_weight)

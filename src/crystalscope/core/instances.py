@@ -89,10 +89,11 @@ class Instances:
     pixels: NDArray[np.uint8]
     offsets: NDArray[np.int64]
     score: NDArray[np.float32]
-    kind: NDArray[np.uint8] | None = None
-    focus: NDArray[np.float32] | None = None
-    in_focus: NDArray[np.bool_] | None = None
-    agglomerate: NDArray[np.int32] | None = None
+    # None stands for the default only in the constructor; afterwards there is an array.
+    kind: NDArray[np.uint8] = None  # type: ignore[assignment]
+    focus: NDArray[np.float32] = None  # type: ignore[assignment]
+    in_focus: NDArray[np.bool_] = None  # type: ignore[assignment]
+    agglomerate: NDArray[np.int32] = None  # type: ignore[assignment]
     visible: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
@@ -117,7 +118,7 @@ class Instances:
         b = filled["boxes"].astype(np.int64)
         areas = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
         offsets = filled["offsets"]
-        if offsets.shape != (n + 1,) or not np.array_equal(np.diff(offsets), areas):  # type: ignore[type-var]
+        if offsets.shape != (n + 1,) or not np.array_equal(np.diff(offsets), areas):
             raise InputError("expected offsets that fit the boxes")
         if n and (
             b[:, :2].min() < 0
@@ -172,10 +173,6 @@ class Instances:
         seen = None
         if self.visible is not None:
             seen = [self.visible[self.offsets[i] : self.offsets[i + 1]] for i in k]
-        assert self.kind is not None
-        assert self.focus is not None
-        assert self.in_focus is not None
-        assert self.agglomerate is not None
         return Instances(
             self.field,
             self.boxes[k],
@@ -222,7 +219,7 @@ class Instances:
             _joined(parts),
             np.concatenate([[0], np.cumsum([p.size for p in parts], dtype=np.int64)]).astype(np.int64),
             np.ones(n, np.float32) if score is None else np.asarray(score, dtype=np.float32),
-            None if kind is None else np.asarray(kind, dtype=np.uint8),
+            None if kind is None else np.asarray(kind, dtype=np.uint8),  # type: ignore[arg-type]
             visible=None if visible is None else _joined(seen),
         )
 

@@ -71,7 +71,7 @@ def read_picture(path: Path, *, page: int | None = None, max_pixels: int = 200_0
     if not raw:
         raise ReadError(f"expected a picture in {path.name}, got an empty file; copy it again")
     if raw[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        data = _tiff_page(raw, path.name, page or 0, max_pixels)
+        data: Any = _tiff_page(raw, path.name, page or 0, max_pixels)
     else:
         _check(raw, path.name, max_pixels)
         try:

@@ -26,7 +26,16 @@ from crystalscope.io.pictures import (
 from crystalscope.io.times import clean_times, exif_time, times_from_names, times_from_table
 from crystalscope.io.video import VIDEO_SUFFIXES, VideoReader, video_times
 
-_TO_UM = {"um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "\\u00b5m": 1.0, "nm": 1e-3, "mm": 1e3}
+_TO_UM = {
+    "um": 1.0,
+    "µm": 1.0,
+    "μm": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "\\u00b5m": 1.0,
+    "nm": 1e-3,
+    "mm": 1e3,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +104,9 @@ def open_sequence(path: str | Path, *, config: InputConfig) -> Source:
         suffix = Path(name).suffix.lower()
         if suffix in VIDEO_SUFFIXES:
             videos[name] = VideoReader(root / name)
-            times = _video_frames(root / name)
-            frames += [FrameRef(0, f"{name}#frame={k}", name, k, note=times[1]) for k in range(len(times[0]))]
-            clocks += times[0]
+            clock = _video_frames(root / name)
+            frames += [FrameRef(0, f"{name}#frame={k}", name, k) for k in range(len(clock))]
+            clocks += clock
             continue
         parts, scale = _tiff_facts(root / name) if suffix in TIFF_SUFFIXES else (1, None)
         if scale is not None:
@@ -154,9 +163,7 @@ def _list(path: Path, pattern: str) -> tuple[Path, list[str], int]:
         raise ReadError(f"expected a folder of pictures, got {path}, which does not exist; check the path")
     every = [p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")]
     files = [
-        p.relative_to(path).as_posix()
-        for p in every
-        if p.suffix.lower() in kinds and fnmatch.fnmatch(p.name, pattern)
+        p.relative_to(path).as_posix() for p in every if p.suffix.lower() in kinds and fnmatch.fnmatch(p.name, pattern)
     ]
     if not files:
         found = f"{len(every)} other files" if every else "an empty folder"
@@ -164,13 +171,13 @@ def _list(path: Path, pattern: str) -> tuple[Path, list[str], int]:
     return path, sorted(files, key=lambda n: (natural_key(n), n)), len(every) - len(files)
 
 
-def _video_frames(path: Path) -> tuple[list[float], str]:
+def _video_frames(path: Path) -> list[float]:
     """Times of a video's frames; a video that cannot be opened is one frame, which then fails with the reason."""
     try:
         times = video_times(path)
     except ReadError:
         times = []
-    return (times, "") if times else ([math.nan], "")
+    return times or [math.nan]
 
 
 def _tiff_facts(path: Path) -> tuple[int, float | None]:
@@ -190,8 +197,8 @@ def _tiff_facts(path: Path) -> tuple[int, float | None]:
                     return parts, tag.value[1] / tag.value[0] * _TO_UM[unit]
             if tif.is_ome and tif.ome_metadata:
                 size = re.search(r'PhysicalSizeX="([0-9.eE+-]+)"', tif.ome_metadata)
-                unit = re.search(r'PhysicalSizeXUnit="([^"]+)"', tif.ome_metadata)
-                factor = _TO_UM.get(unit[1].lower() if unit else "um")
+                named = re.search(r'PhysicalSizeXUnit="([^"]+)"', tif.ome_metadata)
+                factor = _TO_UM.get(named[1].lower() if named else "um")
                 if size and factor:
                     return parts, float(size[1]) * factor
             return parts, None
@@ -215,9 +222,7 @@ def _scale(config: InputConfig, tags: dict[str, float], files: int) -> tuple[flo
     return values[0], [f"scale {values[0]:g} um per px from the tags of the files"]
 
 
-def _times(
-    root: Path, frames: list[FrameRef], clocks: list[float], config: InputConfig
-) -> tuple[list[float], float]:
+def _times(root: Path, frames: list[FrameRef], clocks: list[float], config: InputConfig) -> tuple[list[float], float]:
     """Times in s from the first timed frame, and the date of that zero (NaN where times are relative)."""
     names = [f.name for f in frames]
     absolute = False

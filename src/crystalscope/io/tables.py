@@ -114,7 +114,7 @@ def read_table(path: Path, *, columns: Sequence[str] | None = None, where: str =
         raise ReadError(f"expected a Parquet table in {path}: {e}") from e
 
 
-def _connect():  # type: ignore[no-untyped-def]
+def _connect() -> Any:
     import duckdb
 
     # One thread keeps the rows in order and the bytes the same.

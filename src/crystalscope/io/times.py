@@ -87,8 +87,9 @@ def times_from_table(names: list[str], path: Path) -> list[float]:
         raise ReadError(
             f"expected columns file and time_s in {path.name}, got {', '.join(map(str, table.columns))}; rename them"
         )
-    by_name = dict(zip(table["file"].astype(str), pd.to_numeric(table["time_s"], errors="coerce"), strict=True))
-    return [float(by_name.get(n, by_name.get(Path(n).name, math.nan))) for n in names]
+    seconds = pd.to_numeric(table["time_s"], errors="coerce").astype(float)
+    by_name: dict[str, float] = dict(zip(table["file"].astype(str), seconds, strict=True))
+    return [by_name.get(n, by_name.get(Path(n).name, math.nan)) for n in names]
 
 
 def exif_time(path: Path) -> float:

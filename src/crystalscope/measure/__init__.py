@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +19,7 @@ _NEEDLE = 4.0
 """Length to width from which a particle is measured along its path."""
 
 
-def measure_columns(instances: Instances, grey: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
+def measure_columns(instances: Instances, grey: NDArray[np.generic]) -> dict[str, NDArray[Any]]:
     """Measures of all particles of a picture, in px.
 
     Parameters

@@ -280,7 +280,7 @@ def _path(crop, area):  # type: ignore[no-untyped-def]
                         queue[tail] = i * w + j
                         tail += 1
     longest = distance[last] + 1
-    slices = max(3, int(round(longest / max(3.0, 0.7 * area / longest))))
+    slices = max(3, round(longest / max(3.0, 0.7 * area / longest)))
     centre = np.zeros((slices, 3), np.float64)
     for s in range(h * w):
         if distance[s] >= 0:

@@ -98,7 +98,7 @@ def has_holes(instances: Instances) -> NDArray[np.bool_]:
     for i, parts in enumerate(outlines(instances)):
         crop = instances.crop(i)
         offset = instances.boxes[i, [1, 0]]
-        filled = rasterize([(p - offset).ravel().tolist() for p in parts], crop.shape)
+        filled = rasterize([(p - offset).astype(float).ravel().tolist() for p in parts], crop.shape)
         holes.append(int(filled.sum()) != int(crop.sum()))
     return np.array(holes, dtype=bool)
 

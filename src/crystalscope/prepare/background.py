@@ -16,9 +16,7 @@ _LEAST_SHARE = 0.1
 """A cell counts when at least this share of it may be background."""
 
 
-def flat_field(
-    grey: NDArray[np.generic], *, field: NDArray[np.bool_] | None = None
-) -> NDArray[np.float32]:
+def flat_field(grey: NDArray[np.generic], *, field: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
     """Large-scale illumination: a smooth surface through the background, particles left out.
 
     A polynomial of degree 4 in row and column is fitted to cell means by iteratively reweighted least
@@ -39,8 +37,8 @@ def flat_field(
     Notes
     -----
     Assumes that background is the quieter class or the most frequent brightness. Where particles cover more
-    than half of the field and are as even as the background the surface goes through them. Structure smaller than about a third of the picture is
-    left in.
+    than half of the field and are as even as the background the surface goes through them. Structure smaller
+    than about a third of the picture is left in.
     """
     rows, columns = grey.shape
     cell = max(1.0, max(rows, columns) / _GRID)
@@ -57,7 +55,7 @@ def flat_field(
     valid = share > _LEAST_SHARE
     values = small[valid].astype(np.float64) / share[valid]
     if values.size < 40:
-        level = float(np.median(values)) if values.size else float(np.median(grey))
+        level = float(np.median(values)) if values.size else float(np.median(picture))
         return np.full(grey.shape, level, dtype=np.float32)
     v, u = np.meshgrid(np.linspace(-1, 1, size[1]), np.linspace(-1, 1, size[0]), indexing="ij")
     terms = [u**i * v**j for i in range(_DEGREE + 1) for j in range(_DEGREE + 1 - i)]
@@ -105,9 +103,7 @@ def quiet_class(values: NDArray[np.float64]) -> tuple[float, float, bool]:
     return (low, cut, distinct) if spreads[0] <= spreads[1] else (cut, high, distinct)
 
 
-def _robust_fit(
-    basis: NDArray[np.float64], values: NDArray[np.float64], *, distinct: bool
-) -> NDArray[np.float64]:
+def _robust_fit(basis: NDArray[np.float64], values: NDArray[np.float64], *, distinct: bool) -> NDArray[np.float64]:
     """Coefficients by Tukey's biweight; `distinct`: `values` are of background already."""
     spread = float(np.subtract(*np.percentile(values, [90, 10])))
     weight = np.ones_like(values)
@@ -207,9 +203,7 @@ def rolling_ball(grey: NDArray[np.generic], *, radius_px: float, dark_particles:
     padded = cv2.copyMakeBorder(lowest, border, border, border, border, cv2.BORDER_REPLICATE)
     opened = np.max([shifted(padded, i, j) + z for i, j, z in ball], axis=0) / top
     background = (-opened if dark_particles else opened).astype(np.float32)
-    return np.asarray(
-        cv2.resize(background, (columns, rows), interpolation=cv2.INTER_LINEAR), dtype=np.float32
-    )
+    return np.asarray(cv2.resize(background, (columns, rows), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 def _resizable(grey: NDArray[np.generic]) -> NDArray[np.generic]:

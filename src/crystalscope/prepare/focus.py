@@ -16,9 +16,7 @@ _NOISE_GRADIENT = 1.4
 """Typical largest gradient in 3 x 3 of noise smoothed by a Gaussian of 1 px, per its standard deviation."""
 
 
-def sharpness_maps(
-    contrast: NDArray[np.float32], *, noise: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def sharpness_maps(contrast: NDArray[np.float32], *, noise: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Sharpness and contrast of an edge at every pixel.
 
     Parameters

@@ -57,7 +57,9 @@ def write_report(
     points = pd.read_csv(run / "sizes.csv")
     names = dict(zip(frames["frame"], frames["file"], strict=True))
     images = {k: read_picture(names[k]) for k in outlines}
-    limits = (float(particles[size].quantile(0.02)), float(particles[size].quantile(0.98))) if len(particles) else (1.0, 2.0)
+    limits = (
+        (float(particles[size].quantile(0.02)), float(particles[size].quantile(0.98))) if len(particles) else (1.0, 2.0)
+    )
     context = {
         "version": __version__,
         "s": summary,
@@ -75,7 +77,11 @@ def write_report(
         "plots": _plots(points, particles, frames, summary, config) if len(particles) else {},
     }
     environment = Environment(
-        loader=PackageLoader("crystalscope", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("crystalscope", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["figure"] = figure_text
     style = files("crystalscope").joinpath("report/analysis.css").read_text(encoding="utf-8")
@@ -124,7 +130,9 @@ def _overlays(
     out = []
     for frame, image in images.items():
         rows = read_table(
-            run / "particles.parquet", columns=["particle", size, "touches_border"], where=f"frame = {frame} AND in_focus"
+            run / "particles.parquet",
+            columns=["particle", size, "touches_border"],
+            where=f"frame = {frame} AND in_focus",
         )
         src = pictures.overlay(image, outlines[frame], rows, size=size, limits=limits)
         time = "" if image.time_s != image.time_s else f", {image.time_s / 60:.1f} min"
@@ -153,7 +161,11 @@ def _faults(frames: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _plots(
-    points: pd.DataFrame, particles: pd.DataFrame, frames: pd.DataFrame, summary: dict[str, Any], config: AnalyzeConfig
+    points: pd.DataFrame,
+    particles: pd.DataFrame,
+    frames: pd.DataFrame,
+    summary: dict[str, Any],
+    config: AnalyzeConfig,
 ) -> dict[str, str]:
     unit, definition = summary["unit"], config.size.definition
     shares = points["Q0"].diff().fillna(points["Q0"])
@@ -161,10 +173,15 @@ def _plots(
     out = {
         "shapes": plots.shapes(particles),
         "joint": plots.joint(
-            particles[f"length_{unit}"].to_numpy(dtype=float), particles[f"width_{unit}"].to_numpy(dtype=float), unit=unit
+            particles[f"length_{unit}"].to_numpy(dtype=float),
+            particles[f"width_{unit}"].to_numpy(dtype=float),
+            unit=unit,
         ),
         "trends": plots.trends(
-            frames, particles.groupby("frame")[f"{definition}_{unit}"].median(), unit=unit, definition=definition
+            frames,
+            particles.groupby("frame")[f"{definition}_{unit}"].median(),
+            unit=unit,
+            definition=definition,
         ),
     }
     if len(points):

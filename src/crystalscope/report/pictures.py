@@ -35,7 +35,12 @@ def colours(sizes: NDArray[np.float64], *, low: float, high: float) -> NDArray[n
 
 
 def overlay(
-    image: Image, annotations: list[dict[str, Any]], particles: pd.DataFrame, *, size: str, limits: tuple[float, float]
+    image: Image,
+    annotations: list[dict[str, Any]],
+    particles: pd.DataFrame,
+    *,
+    size: str,
+    limits: tuple[float, float],
 ) -> str:
     """Data URI of a frame with its counted particles outlined in the colour of their size.
 
@@ -56,7 +61,13 @@ def overlay(
     scale = min(1.0, _WIDTH / picture.shape[1])
     picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     by_id = particles.set_index("particle")
-    rgb = dict(zip(by_id.index, colours(by_id[size].to_numpy(dtype=float), low=limits[0], high=limits[1]), strict=True))
+    rgb = dict(
+        zip(
+            by_id.index,
+            colours(by_id[size].to_numpy(dtype=float), low=limits[0], high=limits[1]),
+            strict=True,
+        )
+    )
     for entry in annotations:
         if entry["id"] not in rgb or isinstance(entry["segmentation"], dict):
             continue
@@ -85,7 +96,9 @@ def _scale_bar(picture: NDArray[np.uint8], pixel_size_um: float | None, scale: f
     cv2.putText(picture, text, (x, y - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
 
 
-def montage(images: dict[int, Image], particles: pd.DataFrame, *, size: str, unit: str, limit: int) -> list[dict[str, str]]:
+def montage(
+    images: dict[int, Image], particles: pd.DataFrame, *, size: str, unit: str, limit: int
+) -> list[dict[str, str]]:
     """Crops of particles in order of size, each in a tile of one size with its size beneath.
 
     Parameters
@@ -102,7 +115,11 @@ def montage(images: dict[int, Image], particles: pd.DataFrame, *, size: str, uni
         Tiles at most, spread evenly over the order.
     """
     ordered = particles.sort_values([size, "particle"], kind="stable")
-    picks = np.unique(np.linspace(0, len(ordered) - 1, min(limit, len(ordered))).round().astype(int)) if len(ordered) else []
+    picks: Any = (
+        np.unique(np.linspace(0, len(ordered) - 1, min(limit, len(ordered))).round().astype(int))
+        if len(ordered)
+        else []
+    )
     tiles = []
     shown = {k: eight_bit(v) for k, v in images.items()}
     for i in picks:
@@ -120,7 +137,12 @@ def montage(images: dict[int, Image], particles: pd.DataFrame, *, size: str, uni
             value=(255, 255, 255),
         )
         way = cv2.INTER_AREA if 2 * half > _TILE else cv2.INTER_CUBIC
-        tiles.append({"src": jpeg(cv2.resize(padded, (_TILE, _TILE), interpolation=way)), "label": f"{row[size]:.3g} {unit}"})
+        tiles.append(
+            {
+                "src": jpeg(cv2.resize(padded, (_TILE, _TILE), interpolation=way)),
+                "label": f"{row[size]:.3g} {unit}",
+            }
+        )
     return tiles
 
 

@@ -72,11 +72,26 @@ def density(points: pd.DataFrame, table: pd.DataFrame, summary: dict[str, Any]) 
     """q0 and q3: kernel, classes, and the largest particle of every class on Q."""
     figure = _figure(9.2, 3.4)
     for axis, by in zip(figure.subplots(1, 2), ("0", "3"), strict=True):
-        axis.bar(table["lower"], table[f"q{by}"], table["upper"] - table["lower"], align="edge", color="#cfe0ef", label="classes")
+        axis.bar(
+            table["lower"],
+            table[f"q{by}"],
+            table["upper"] - table["lower"],
+            align="edge",
+            color="#cfe0ef",
+            label="classes",
+        )
         x, q = _thinned(points["size"].to_numpy(), points[f"q{by}"].to_numpy())
         axis.plot(x, q, color=_BLUE, lw=1.3, label="kernel")
         largest = table.dropna(subset="largest")
-        axis.plot(largest["largest"], np.zeros(len(largest)), "|", color=_ORANGE, ms=7, clip_on=False, label="largest of each class")
+        axis.plot(
+            largest["largest"],
+            np.zeros(len(largest)),
+            "|",
+            color=_ORANGE,
+            ms=7,
+            clip_on=False,
+            label="largest of each class",
+        )
         axis.set(xlabel=_axis(summary), ylabel=f"q{by} / (1/{_unit(summary)})", ylim=(0, None))
         axis.legend()
     return _svg(figure)
@@ -90,7 +105,12 @@ def shapes(particles: pd.DataFrame) -> str:
         values = particles[name].dropna().to_numpy(dtype=float)
         top = max(1.05, float(np.quantile(values, 0.99))) if values.size else 1.0
         low = 1.0 if name == "length_to_width" else 0.0
-        axis.hist(np.clip(values, low, top), bins=np.linspace(low, top, 31), color=_BLUE, weights=np.full(len(values), 1 / max(len(values), 1)))
+        axis.hist(
+            np.clip(values, low, top),
+            bins=np.linspace(low, top, 31),
+            color=_BLUE,
+            weights=np.full(len(values), 1 / max(len(values), 1)),
+        )
         axis.set(xlabel=name)
     figure.axes[0].set_ylabel("share by number")
     return _svg(figure)

@@ -130,7 +130,7 @@ def _refract(ray: Array, normal: Array, ratio: float) -> tuple[Array, NDArray[np
 
 
 def block(length: float, width: float, thickness: float, *, cut: float, rng: np.random.Generator) -> Polyhedron:
-    """A cuboid with truncated corners (`cut` from 0: none, to 1: as far as the middle of the edges), turned at random."""
+    """A cuboid with corners truncated by `cut` (0: none, 1: to the middle of the edges), turned at random."""
     half = np.array([length, width, thickness]) / 2
     faces = [(np.eye(3)[i] * s, half[i]) for i in range(3) for s in (1, -1)]
     if cut > 0:

@@ -27,7 +27,7 @@ def _placed(
     reach: float,
     rng: np.random.Generator,
 ) -> list[Placed]:
-    """Bodies at random: `sharp` expected per field near the focal plane, `ghosts` far from it; `reach` is the margin."""
+    """Bodies at random: `sharp` expected per field near the focal plane, `ghosts` far from it, `reach` the margin."""
     area = (instrument.rows + 2 * reach) * (instrument.columns + 2 * reach)
     ratio = area / (instrument.rows * instrument.columns)
     out = []
@@ -91,7 +91,7 @@ def needles(
     frames: int = 10,
     rng: int = 0,
 ) -> Iterator[Scene]:
-    """Needles with log-normal length (ln standard deviation `spread`), nearly in the plane of the picture, at 2 um per px."""
+    """Needles of log-normal length (ln standard deviation `spread`), nearly in the picture's plane, 2 um per px."""
     optics = Instrument(pixel_size_um=2.0)
     generator = np.random.default_rng(rng)
 
@@ -108,7 +108,11 @@ def _crystal(g: np.random.Generator, size: float) -> Body:
     if g.random() < 0.35:
         return bipyramid(size * g.uniform(1.0, 1.6), size * g.uniform(0.7, 1.0), rng=g)
     return block(
-        size * g.uniform(1, 1.7), size * g.uniform(0.7, 1), size * g.uniform(0.4, 0.9), cut=float(g.uniform(0, 0.8)), rng=g
+        size * g.uniform(1, 1.7),
+        size * g.uniform(0.7, 1),
+        size * g.uniform(0.4, 0.9),
+        cut=float(g.uniform(0, 0.8)),
+        rng=g,
     )
 
 
@@ -131,7 +135,7 @@ def backlit_crystals(
 
 
 def demo_frames(*, frames: int = 24, rng: int = 7) -> tuple[Iterator[Scene], pd.DataFrame]:
-    """A small batch in time: crystals appear on cooling and grow, with ghosts, dust on the window and a flickering lamp.
+    """A small batch in time: crystals appear on cooling and grow, with ghosts, window dust and a flickering lamp.
 
     Returns
     -------
@@ -160,7 +164,12 @@ def demo_frames(*, frames: int = 24, rng: int = 7) -> tuple[Iterator[Scene], pd.
 
             bodies = _placed(make, optics, sharp=min(24.0, 2.0 * grown), ghosts=6 + grown, reach=120, rng=generator)
             yield render(
-                bodies, optics, rng=generator, dust=dust, source=f"frame_{i:03d}_t{i * 60:05d}s.png", time_s=i * 60.0
+                bodies,
+                optics,
+                rng=generator,
+                dust=dust,
+                source=f"frame_{i:03d}_t{i * 60:05d}s.png",
+                time_s=i * 60.0,
             )
 
     return scenes(), log

@@ -104,7 +104,7 @@ def render(
         For the picture.
     """
     shape = (instrument.rows, instrument.columns)
-    light = _illumination(instrument) * (1 + instrument.flicker * rng.normal())
+    light = (_illumination(instrument) * (1 + instrument.flicker * rng.normal())).astype(np.float32)
     picture = light.astype(np.float32)
     masks, rows = [], []
     for placed in sorted(bodies, key=lambda b: -b.z):
@@ -156,14 +156,18 @@ def _illumination(instrument: Instrument) -> NDArray[np.float32]:
 
 
 def _window(placed: Placed, margin: float, shape: tuple[int, int]) -> tuple[int, int, int, int]:
-    outline = placed.body.outline()
-    c0, r0 = np.floor(outline.min(axis=0) + [placed.x, placed.y] - margin).astype(int)
-    c1, r1 = np.ceil(outline.max(axis=0) + [placed.x, placed.y] + margin).astype(int)
+    outline = placed.body.outline() + np.array([placed.x, placed.y])
+    c0, r0 = np.floor(outline.min(axis=0) - margin).astype(int)
+    c1, r1 = np.ceil(outline.max(axis=0) + margin).astype(int)
     return max(int(r0), 0), max(int(c0), 0), min(int(r1), shape[0]), min(int(c1), shape[1])
 
 
 def _draw(
-    picture: NDArray[np.float32], light: NDArray[np.float32], placed: Placed, blur: float, instrument: Instrument
+    picture: NDArray[np.float32],
+    light: NDArray[np.float32],
+    placed: Placed,
+    blur: float,
+    instrument: Instrument,
 ) -> None:
     """Multiply the picture by the blurred transmission of a body, or lay its reflection over it."""
     r0, c0, r1, c1 = _window(placed, 4 * blur + 2, picture.shape)
@@ -197,8 +201,8 @@ def _mask(placed: Placed, shape: tuple[int, int]) -> NDArray[np.bool_]:
     mask = np.zeros(shape, dtype=bool)
     r0, c0, r1, c1 = _window(placed, 1, shape)
     if r0 < r1 and c0 < c1:
-        y = np.arange(r0, r1)[:, None] + 0.5 - placed.y
-        x = np.arange(c0, c1)[None, :] + 0.5 - placed.x
+        y = np.arange(r0, r1, dtype=float)[:, None] + 0.5 - placed.y
+        x = np.arange(c0, c1, dtype=float)[None, :] + 0.5 - placed.x
         mask[r0:r1, c0:c1] = placed.body.silhouette(x, y)
     return mask
 

@@ -9,7 +9,11 @@ from crystalscope.errors import InputError
 
 
 def confusion(
-    predicted: NDArray[np.integer], truth: NDArray[np.integer], *, classes: int, ignore: NDArray[np.bool_] | None = None
+    predicted: NDArray[np.integer],
+    truth: NDArray[np.integer],
+    *,
+    classes: int,
+    ignore: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """Pixels by true class (row) and predicted class (column), (classes, classes).
 

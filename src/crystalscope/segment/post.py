@@ -129,7 +129,9 @@ def _split(crop: Crop, config: PostConfig) -> list[Crop]:
     n = int(parts.max(initial=0))
     if n <= 1:
         return [crop]
-    whole = [completed(parts, i) if config.complete_overlaps else (parts == i).astype(np.uint8) for i in range(1, n + 1)]
+    whole = [
+        completed(parts, i) if config.complete_overlaps else (parts == i).astype(np.uint8) for i in range(1, n + 1)
+    ]
     return [_trimmed((row, column, np.ascontiguousarray(m[1:-1, 1:-1]))) for m in whole]
 
 
@@ -150,7 +152,7 @@ def _outermost(crops: list[Crop]) -> list[Crop]:
             mine = mask[a0 - row : a1 - row, b0 - column : b1 - column]
             r, c, other = crops[j]
             shared = np.count_nonzero(mine & other[a0 - r : a1 - r, b0 - c : b1 - c])
-            inside = inside or 2 * shared > areas[i]
+            inside = inside or bool(2 * shared > areas[i])
         if not inside:
             keep.append(crops[i])
     return keep

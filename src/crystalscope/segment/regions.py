@@ -18,8 +18,7 @@ def crops_of(labels: NDArray[np.int32]) -> list[Crop]:
     """One crop per label, tight; `labels` counts from 1 without gaps."""
     boxes = _boxes(labels, int(labels.max(initial=0)))
     return [
-        (int(r0), int(c0), (labels[r0:r1, c0:c1] == i + 1).astype(np.uint8))
-        for i, (r0, c0, r1, c1) in enumerate(boxes)
+        (int(r0), int(c0), (labels[r0:r1, c0:c1] == i + 1).astype(np.uint8)) for i, (r0, c0, r1, c1) in enumerate(boxes)
     ]
 
 

@@ -62,9 +62,7 @@ class ThresholdSegmenter:
         sharp, reach = sharpness_maps(contrast, noise=noise)
         lowest = c.threshold.level or max(_LOWEST, 4.0 * noise)
         labels, rule = self._regions(contrast, sharp, lowest)
-        instances, gated = post_process(
-            self._crops(labels, contrast), field=picture.field, config=c.post
-        )
+        instances, gated = post_process(self._crops(labels, contrast), field=picture.field, config=c.post)
         sharpness, edge = edge_sharpness(instances, sharp, reach)
         return Segmentation(
             _judged(instances, sharpness, edge, config=c),

@@ -83,13 +83,11 @@ def size_particles(
     volume = volumes_of(particles, unit=unit, model=c.volume_model)
     touches = particles["touches_border"].to_numpy(dtype=bool)
     frame = particles["frame"].to_numpy(dtype=np.int64)
-    named = {"definition": c.definition, "volume_model": c.volume_model, "unit": unit}
+    named: dict[str, Any] = {"definition": c.definition, "volume_model": c.volume_model, "unit": unit}
 
     def with_figures(weight: np.ndarray, correction: str) -> SizeDistribution:
         keep = weight > 0
-        distribution = make_distribution(
-            size[keep], volume[keep], weight=weight[keep], correction=correction, **named
-        )
+        distribution = make_distribution(size[keep], volume[keep], weight=weight[keep], correction=correction, **named)
         figures = bootstrap_figures(
             size[keep],
             volume[keep],
@@ -106,7 +104,7 @@ def size_particles(
     if c.border == "censored":
         return _censored(size, touches, config, unit, pixel_size_um, field_px), plain
     weight = border_weights(touches, particles["border_weight"].to_numpy(dtype=float), method=c.border)
-    correction = c.border
+    correction: str = c.border
     if c.focus_correction:
         scale = pixel_size_um or 1.0
         ecd_px = particles[f"ecd_{unit}"].to_numpy(dtype=float) / scale
@@ -136,9 +134,7 @@ def _censored(
     scale = pixel_size_um or 1.0
     if not size.size:
         return make_distribution([], [], definition=c.definition, volume_model="length^3", unit=unit)
-    length, density = censored_lengths(
-        size[~touches], size[touches], field=(field_px[0] * scale, field_px[1] * scale)
-    )
+    length, density = censored_lengths(size[~touches], size[touches], field=(field_px[0] * scale, field_px[1] * scale))
     keep = density > 1e-12 * density.max()
     # Cut needles have a width but no length, so the volume is that of needles of one shape.
     distribution = make_distribution(

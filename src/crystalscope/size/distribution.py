@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -271,7 +272,7 @@ def classes(distribution: SizeDistribution, *, width: float) -> pd.DataFrame:
     if width <= 0:
         raise InputError(f"expected a class width above 0, got {width}")
     top = float(distribution.size[-1]) if distribution.n else 0.0
-    k = int(math.floor(top / width)) + 1
+    k = math.floor(top / width) + 1
     edges = width * np.arange(k + 1)
     at = np.minimum((distribution.size / width).astype(int), k - 1)
     largest = np.full(k, math.nan)
@@ -307,6 +308,7 @@ def joint_distribution(
     a, b = np.asarray(length, dtype=float), np.asarray(width, dtype=float)
     if not a.size:
         return np.zeros((0, 0)), np.zeros(1), np.zeros(1)
-    edges = [np.geomspace(x.min() * 0.999, x.max() * 1.001, bins + 1) for x in (a, b)]
-    density, *_ = np.histogram2d(a, b, bins=edges, weights=weight, density=True)
+    edges: Any = [np.geomspace(x.min() * 0.999, x.max() * 1.001, bins + 1) for x in (a, b)]
+    shares = None if weight is None else np.asarray(weight, dtype=float)
+    density, *_ = np.histogram2d(a, b, bins=edges, weights=shares, density=True)
     return density, edges[0], edges[1]

@@ -26,7 +26,7 @@ def block_length(series: Array) -> int:
     variance = float(centred @ centred) / n
     if n < 2 * LEAST_FRAMES or variance <= 1e-12 * max(float(series.mean()) ** 2, 1e-300):
         return 1
-    largest = min(n // 2, int(math.ceil(math.sqrt(n))) + 5)
+    largest = min(n // 2, math.ceil(math.sqrt(n)) + 5)
     rho = np.array([float(centred[k:] @ centred[: n - k]) / n / variance for k in range(largest + 1)])
     calm = np.abs(rho[1:]) < 2 * math.sqrt(math.log10(n) / n)
     run = max(5, int(math.sqrt(math.log10(n))))
@@ -91,8 +91,8 @@ def bootstrap_figures(
     if n_frames < LEAST_FRAMES:
         reason = f"{n_frames} frames; an interval needs {LEAST_FRAMES}"
         return {name: _figure(v_, reason) for name, v_ in zip(FIGURES, values, strict=True)}
-    counts = np.bincount(f, weights=w, minlength=n_frames)
-    volumes = np.bincount(f, weights=w * v, minlength=n_frames)
+    counts = np.bincount(f, weights=w, minlength=n_frames).astype(float)
+    volumes = np.bincount(f, weights=w * v, minlength=n_frames).astype(float)
     length = max(block_length(counts), block_length(volumes))
     generator = np.random.default_rng(rng)
     blocks = math.ceil(n_frames / length)

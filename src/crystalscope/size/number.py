@@ -29,7 +29,9 @@ def particles_needed(gsd: float, *, precision: float = 0.05, confidence: float =
         On values outside these ranges.
     """
     if not (math.isfinite(gsd) and gsd >= 1 and precision > 0 and 0 < confidence < 1):
-        raise InputError(f"expected GSD >= 1, precision > 0, confidence in (0, 1), got {gsd}, {precision}, {confidence}")
+        raise InputError(
+            f"expected GSD >= 1, precision > 0, confidence in (0, 1), got {gsd}, {precision}, {confidence}"
+        )
     from scipy.stats import norm
 
     u = float(norm.ppf(0.5 + confidence / 2))
@@ -45,6 +47,6 @@ def number_line(n: int, gsd: float, *, precision: float, confidence: float) -> s
         return f"n = {n:,}; too few particles to say what ISO 13322-1 asks for"
     asked = particles_needed(gsd, precision=precision, confidence=confidence)
     return (
-        f"n = {n:,}; ISO 13322-1 asks for {math.ceil(asked):,} (mean volume within {precision:.0%} at {confidence:.0%}, "
-        f"GSD {gsd:.2f})"
+        f"n = {n:,}; ISO 13322-1 asks for {math.ceil(asked):,} (mean volume within {precision:.0%} at "
+        f"{confidence:.0%}, GSD {gsd:.2f})"
     )
