@@ -228,7 +228,7 @@ def full_pages(tif: Any) -> list[Any]:
     """Pages of full resolution: previews and pyramid levels are left out."""
     pages = [p for p in tif.pages if not getattr(p, "is_reduced", False)]
     if not pages:
-        raise ReadError("expected a TIFF with a page, got none")
+        raise ReadError("expected a whole TIFF with a page, got none; export it again")
     return pages
 
 

@@ -38,7 +38,7 @@ def video_times(path: Path) -> list[float]:
                 step = 1.0 / float(stream.average_rate or 1)
                 time = len(stamps) * step if pts is None else float(pts * packet.time_base)
                 stamps.append((time, len(stamps)))
-    except (OSError, IndexError, ValueError) as e:
+    except (av.FFmpegError, OSError, IndexError) as e:
         raise ReadError(f"expected a video in {path.name}: {e}; convert it to MP4 (H.264) or AVI") from e
     times = sorted(t for t, _ in stamps)
     return [t - times[0] for t in times]
@@ -80,11 +80,13 @@ class VideoReader:
         try:
             self._container = av.open(str(self._path))
             self._frames = self._container.decode(video=0)
-        except (OSError, IndexError) as e:
+        except (av.FFmpegError, OSError, IndexError) as e:
             raise ReadError(f"expected a video in {self._path.name}: {e}; convert it to MP4 or AVI") from e
         self._next = 0
 
     def _step(self, wanted: int) -> None:
+        import av
+
         try:
             frame = next(self._frames)
         except StopIteration:
@@ -92,7 +94,7 @@ class VideoReader:
             raise ReadError(
                 f"expected frame {wanted} in {self._path.name}, the video ends after {self._next} frames; copy it again"
             ) from None
-        except (OSError, ValueError) as e:
+        except (av.FFmpegError, OSError) as e:
             self._frames = None
             raise ReadError(f"expected frame {self._next} of {self._path.name} to decode: {e}") from e
         # The conversion to RGB stretches limited range (16-235) to 0-255; reading luma directly would not.

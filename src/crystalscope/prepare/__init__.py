@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from crystalscope.config import PrepareConfig
 from crystalscope.core import FieldOfView, Image
-from crystalscope.prepare.background import flat_field, quiet_class, rolling_ball
+from crystalscope.prepare.background import flat_field, background_class, rolling_ball
 from crystalscope.prepare.field import find_field
 from crystalscope.prepare.focus import edge_sharpness, sharpness_maps
 from crystalscope.prepare.sequence import frames_background, static_mask
@@ -84,7 +84,7 @@ def prepare(
     inside = None if field.disc is None else field.mask()
     if config.background == "none":
         values = (grey if inside is None else grey[inside]).ravel()[::7].astype(np.float64)
-        low, high, _ = quiet_class(values)
+        low, high, _ = background_class(values)
         level = float(np.median(values[(values >= low) & (values <= high)]))
         background = np.full(grey.shape, level, dtype=np.float32)
     elif config.background == "rolling_ball":

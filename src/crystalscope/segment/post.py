@@ -17,9 +17,9 @@ from crystalscope.measure import measure_columns
 from crystalscope.segment.regions import Crop, fill_holes
 from crystalscope.segment.split import completed, split_at_necks
 
-_LARGE_HOLE, _SMALL_HOLE, _CONVEX = 0.15, 0.02, 0.85
-"""Shares of the filled area from which a hole is large and below which it is small; least solidity of a
-crystal with a large clear interior."""
+_LARGE_HOLE, _SMALL_HOLE, _CONVEX, _CRYSTAL, _BEADS = 0.15, 0.02, 0.85, 0.95, 4
+"""Shares of the filled area from which a hole is large and below which it is small; solidity below which a shape with
+a large hole is no crystal, and above which it is one; parts from which a rim is a string of beads."""
 
 
 def post_process(crops: list[Crop], *, field: FieldOfView, config: PostConfig) -> tuple[Instances, int]:
@@ -82,8 +82,8 @@ def _parts(crop: Crop, shape: tuple[int, int]) -> list[Crop]:
 def _filled(crop: Crop, shape: tuple[int, int]) -> Crop:
     """The mask with its holes filled.
 
-    A large hole is the clear interior of a crystal where the filled shape is about convex; else it is
-    background that a ring of touching particles encloses, and stays open.
+    A large hole is the clear interior of a crystal where the filled shape is about convex and its rim is no string
+    of beads; else it is background that a ring of touching particles encloses, and stays open.
     """
     row, column, mask = crop
     filled = fill_holes(mask, row, column, *shape, mask.size)
@@ -91,7 +91,9 @@ def _filled(crop: Crop, shape: tuple[int, int]) -> Crop:
     if area - np.count_nonzero(mask) > _LARGE_HOLE * area:
         contours, _ = cv2.findContours(filled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         hull = cv2.fillConvexPoly(np.zeros_like(filled), cv2.convexHull(np.concatenate(contours)), 1)
-        if area < _CONVEX * np.count_nonzero(hull):
+        solidity = area / np.count_nonzero(hull)
+        beads = solidity < _CRYSTAL and split_at_necks(np.pad(mask, 1), depth=0.3).max() >= _BEADS
+        if solidity < _CONVEX or beads:
             filled = fill_holes(mask, row, column, *shape, round(_SMALL_HOLE * area))
     return row, column, np.asarray(filled)
 
