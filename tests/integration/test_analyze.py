@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from tests.conftest import picture, save
+from tests.unit.io.test_pictures import huge_png
 
 from crystalscope.config import load_config
 from crystalscope.core import FRAME_COLUMNS, headers
@@ -24,8 +26,6 @@ from crystalscope.io.coco import read_coco
 from crystalscope.io.tables import read_table
 from crystalscope.pipeline import analyze
 from crystalscope.results import RUN_FILES
-from tests.conftest import picture, save
-from tests.unit.io.test_pictures import huge_png
 
 QUICK = {"size": {"replicates": 100}, "report": {"overlays": 1, "montage": 4}}
 DISCS = [(30, 40, 12), (70, 100, 9)]

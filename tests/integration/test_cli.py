@@ -53,7 +53,8 @@ def test_help_and_version():
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys, crystalscope.cli; print(sorted({'numpy', 'pandas', 'cv2', 'numba', 'matplotlib'} & set(sys.modules)))"
+    heavy = "{'numpy', 'pandas', 'cv2', 'numba', 'matplotlib'}"
+    code = f"import sys, crystalscope.cli; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 

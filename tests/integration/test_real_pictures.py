@@ -35,5 +35,5 @@ def test_other_folders_give_reports(data, tmp_path, name, settings):
     path = ROOT / "examples" / settings if settings else None
     config = load_config(path, input={"files": files}, size={"replicates": 100}, report={"overlays": 1})
     summary = analyze(data / name, tmp_path / "run", config=config)
-    assert summary["n_particles"] > 20
+    assert summary["n_particles"] >= 5
     assert (tmp_path / "run" / "report.html").stat().st_size > 20_000

@@ -54,7 +54,8 @@ def measure_masks(boxes, pixels, offsets, grey, disc):  # type: ignore[no-untype
     The outline runs through the middles of the pixel edges, smoothed by a quadratic Savitzky-Golay filter over 7
     of them, which takes away the staircase and keeps straight edges and mild curves where they are. Area is the
     pixel count. The largest Feret diameter is taken on the unsmoothed middles, the smallest and the
-    width of the minimum-area rectangle on the smoothed outline, its length on both. Bias by shape and size: docs/reference/shape-accuracy.md.
+    width of the minimum-area rectangle on the smoothed outline, its length on both. Bias by shape and
+    size: docs/reference/shape-accuracy.md.
     """
     n = len(boxes)
     out = np.full((n, 14), np.nan, np.float64)
@@ -81,11 +82,12 @@ def measure_masks(boxes, pixels, offsets, grey, disc):  # type: ignore[no-untype
         part = label_parts(crop)
         parts = part.max()
         seen = np.zeros((h, w), np.uint8)
-        corners = np.empty((4 * crop.size + 4, 2), np.int32)
+        edges = _edges(crop)
+        corners = np.empty((edges, 2), np.int32)
         perimeter = 0.0
         total = 0
-        middles = np.empty((4 * crop.size + 4, 2), np.float64)
-        smooth = np.empty((4 * crop.size + 4, 2), np.float64)
+        middles = np.empty((edges, 2), np.float64)
+        smooth = np.empty((edges, 2), np.float64)
         for p in range(1, parts + 1):
             own = crop
             first = 0
@@ -122,6 +124,21 @@ def measure_masks(boxes, pixels, offsets, grey, disc):  # type: ignore[no-untype
         if parts == 1 and (length >= _NEEDLE * width or fibre >= _NEEDLE):
             out[k, 13] = _path(crop, area)
     return out
+
+
+@njit(cache=True, nogil=True)
+def _edges(crop):  # type: ignore[no-untyped-def]
+    """Pixel edges between mask and background: as many corners as all outlines have at most."""
+    h, w = crop.shape
+    n = 0
+    for r in range(h):
+        for c in range(w):
+            if crop[r, c] != 0:
+                n += r == 0 or crop[r - 1, c] == 0
+                n += r == h - 1 or crop[r + 1, c] == 0
+                n += c == 0 or crop[r, c - 1] == 0
+                n += c == w - 1 or crop[r, c + 1] == 0
+    return n
 
 
 @njit(cache=True, nogil=True)

@@ -47,10 +47,14 @@ def flat_field(grey: NDArray[np.generic], *, field: NDArray[np.bool_] | None = N
     step = max(1, int(cell / 2))
     picture = grey.astype(np.float32)
     low, high, distinct = background_class(picture[::step, ::step][inside[::step, ::step]].astype(np.float64))
-    used = inside & (picture >= low) & (picture <= high) if distinct else inside
-    # Mean of the pixels of a cell that may be background: cells that particles share are of use too.
-    share = cv2.resize(used.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(np.where(used, picture, np.float32(0)), size, interpolation=cv2.INTER_AREA)
+    if distinct or field is not None:
+        # Mean of the pixels of a cell that may be background: cells that particles share are of use too.
+        used = inside & (picture >= low) & (picture <= high) if distinct else inside
+        share = cv2.resize(used.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(np.where(used, picture, np.float32(0)), size, interpolation=cv2.INTER_AREA)
+    else:
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        share = np.ones(small.shape, dtype=np.float32)
     valid = share > _LEAST_SHARE
     values = small[valid].astype(np.float64) / share[valid]
     if values.size < 40:
@@ -80,45 +84,14 @@ def background_class(values: NDArray[np.float64]) -> tuple[float, float, bool]:
         Range of the background's class (Otsu's two).
     distinct
         Whether there are two classes: they separate by more than 0.8 of the variance (an even gradient
-        reaches 0.75, one Gaussian 0.64), or the background's is at most 0.6 times as broad as the other.
+        reaches 0.75, one Gaussian 0.64), or the background's is at most 0.7 times as broad as the other.
 
     Notes
     -----
     A crowd that covers more than half of the field is told from background by its spread: a class of at least 35 %
-    is background when the larger one spreads by more than 0.12 (illumination hardly does) and it itself by less
+    is background when the larger one spreads by more than 0.1 (illumination hardly does) and it itself by less
     than 0.7 of that.
     """
-    low, high = float(values.min()), float(values.max())
-    surface = np.clip(surface, low, high).astype(np.float32)
-    return np.asarray(cv2.resize(surface, (columns, rows), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
-
-
-def background_class(values: NDArray[np.float64]) -> tuple[float, float, bool]:
-    """Which of two brightness classes is background: the larger one, unless it is uneven and the other much less so.
-
-    Parameters
-    ----------
-    values
-        Shape (n,), brightness of pixels, full scale 1.
-
-    Returns
-    -------
-    low, high
-        Range of the background's class (Otsu's two).
-    distinct
-        Whether there are two classes: they separate by more than 0.8 of the variance (an even gradient
-        reaches 0.75, one Gaussian 0.64), or the background's is at most 0.6 times as broad as the other.
-
-    Notes
-    -----
-    A crowd that covers more than half of the field is told from background by its texture on the scale of 7 to
-    25 px, on which noise has averaged out: a class of at least 15 % with less than half the texture of the larger
-    one is background.
-    """
-    sampled = use[::step, ::step]
-    values = picture[::step, ::step][sampled].astype(np.float64)
-    band = np.abs(cv2.blur(picture, (7, 7)) - cv2.blur(picture, (25, 25)))
-    texture = band[::step, ::step][sampled]
     low, high = float(values.min()), float(values.max())
     counts, edges = np.histogram(values, bins=128)
     centres = 0.5 * (edges[1:] + edges[:-1])
@@ -137,9 +110,9 @@ def background_class(values: NDArray[np.float64]) -> tuple[float, float, bool]:
     spread = {True: float(values[lower].std()), False: float(values[~lower].std())}
     chosen = share >= 0.5
     even = spread[not chosen] < 0.7 * spread[chosen]
-    if min(share, 1 - share) >= 0.35 and spread[chosen] > 0.12 and even:
+    if min(share, 1 - share) >= 0.35 and spread[chosen] > 0.1 and even:
         chosen = not chosen
-    distinct = float(between[k]) / total > 0.8 or spread[chosen] < 0.6 * spread[not chosen]
+    distinct = float(between[k]) / total > 0.8 or spread[chosen] < 0.7 * spread[not chosen]
     cut = float(edges[k + 1])
     return (low, cut, distinct) if chosen else (cut, high, distinct)
 
@@ -158,7 +131,10 @@ def _robust_fit(basis: NDArray[np.float64], values: NDArray[np.float64], *, dist
     ridge = 1e-6 * values.size * np.eye(basis.shape[1])
     for _ in range(12):
         matrix, right = _normal_equations(basis, weight, values)
+        previous = coefficients
         coefficients = np.linalg.solve(matrix + ridge, right)
+        if np.abs(coefficients - previous).max() < 1e-4 * np.abs(coefficients).max():
+            break
         residual = values - _evaluate(basis, coefficients)
         used = weight > 0.2
         scale = 1.4826 * float(np.median(np.abs(residual[used] if used.sum() > 20 else residual)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import math
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -11,9 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from crystalscope.core import Image
+from crystalscope.io.coco import decode_rle
 
-_WIDTH = 1000
-_TILE = 84
+_TILE = 112
+_QUALITY = 80
+PER_ROW = 12
+"""Tiles in a row of the montage."""
 
 
 def eight_bit(image: Image) -> NDArray[np.uint8]:
@@ -25,13 +30,34 @@ def eight_bit(image: Image) -> NDArray[np.uint8]:
     return data if data.ndim == 3 else np.repeat(data[:, :, None], 3, axis=2)
 
 
-def colours(sizes: NDArray[np.float64], *, low: float, high: float) -> NDArray[np.uint8]:
-    """RGB per size on a logarithmic plasma scale (told apart by lightness too)."""
-    from matplotlib import colormaps
+def colours(sizes: NDArray[np.float64], *, limits: tuple[float, float]) -> list[str]:
+    """Colour ``#rrggbb`` of sizes on a logarithmic scale that is told apart by lightness too.
 
-    span = max(np.log(high / low), 1e-9) if low > 0 else 1.0
-    share = np.clip(np.log(np.maximum(sizes, 1e-9) / max(low, 1e-9)) / span, 0, 1)
-    return np.asarray(colormaps["plasma"](0.1 + 0.85 * share)[:, :3] * 255, dtype=np.uint8)
+    Parameters
+    ----------
+    sizes
+        (n,) above 0.
+    limits
+        Sizes at the ends of the scale; what lies outside has the colour of the end.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    span = max(math.log(limits[1] / limits[0]), 1e-9)
+    share = np.clip(np.log(np.asarray(sizes, dtype=float) / limits[0]) / span, 0, 1)
+    return [to_hex(c) for c in colormaps["plasma"](0.12 + 0.84 * share)]
+
+
+def colour_bar(limits: tuple[float, float]) -> dict[str, Any]:
+    """Scale of `colours`: colours at even steps, and ticks of round sizes with their position in %."""
+    steps = colours(np.geomspace(*limits, 12), limits=limits)
+    span = math.log(limits[1] / limits[0])
+    ticks = []
+    if span > 0:
+        powers = range(math.floor(math.log10(limits[0])), math.ceil(math.log10(limits[1])) + 1)
+        round_sizes = [m * 10.0**p for p in powers for m in ((1, 2, 5) if span < 5 else (1,))]
+        ticks = [(round(100 * math.log(v / limits[0]) / span, 2), f"{v:g}") for v in round_sizes]
+    return {"colours": steps, "ticks": [t for t in ticks if 0 <= t[0] <= 100] or [(50.0, f"{limits[0]:.3g}")]}
 
 
 def overlay(
@@ -41,8 +67,9 @@ def overlay(
     *,
     size: str,
     limits: tuple[float, float],
+    width: int,
 ) -> str:
-    """Data URI of a frame with its counted particles outlined in the colour of their size.
+    """SVG of a frame: its counted particles outlined in the colour of their size, the others marked, a scale bar.
 
     Parameters
     ----------
@@ -51,102 +78,142 @@ def overlay(
     annotations
         COCO entries of its counted particles.
     particles
-        Columns particle and `size`, touches_border, of these.
+        All found in the frame: columns particle, in_focus, touches_border, `size`, and x_px, y_px in px.
     size
-        Column by which is coloured.
+        Column by which is coloured, such as ``ecd_um``.
     limits
         Sizes at the ends of the scale.
+    width
+        Width of the picture as shown, in px; smaller pictures stay as they are.
     """
     picture = eight_bit(image)
-    scale = min(1.0, _WIDTH / picture.shape[1])
+    scale = min(1.0, width / picture.shape[1])
     picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    by_id = particles.set_index("particle")
-    rgb = dict(
-        zip(
-            by_id.index,
-            colours(by_id[size].to_numpy(dtype=float), low=limits[0], high=limits[1]),
-            strict=True,
-        )
-    )
-    for entry in annotations:
-        if entry["id"] not in rgb or isinstance(entry["segmentation"], dict):
-            continue
-        colour = tuple(int(v) for v in rgb[entry["id"]])
-        width = 1 if bool(by_id.at[entry["id"], "touches_border"]) else 2
-        for polygon in entry["segmentation"]:
-            points = (np.array(polygon, dtype=float).reshape(-1, 2) * scale - 0.5) * 16
-            cv2.polylines(picture, [points.round().astype(np.int32)], True, colour, width, cv2.LINE_AA, 4)
-    _scale_bar(picture, image.pixel_size_um, scale)
-    return jpeg(picture)
-
-
-def _scale_bar(picture: NDArray[np.uint8], pixel_size_um: float | None, scale: float) -> None:
-    """A bar of a round length at the lower right."""
-    unit = "um" if pixel_size_um else "px"
-    per_px = (pixel_size_um or 1.0) / scale
-    rough = picture.shape[1] / 6 * per_px
-    power = 10.0 ** np.floor(np.log10(rough))
-    length = max(m for m in (1, 2, 5) if m * power <= rough) * power
-    px = round(length / per_px)
     rows, columns = picture.shape[:2]
-    x, y = columns - px - 16, rows - 18
-    text = f"{length:g} {unit}"
-    cv2.rectangle(picture, (x - 8, y - 24), (columns - 8, rows - 8), (255, 255, 255), -1)
-    cv2.rectangle(picture, (x, y), (x + px, y + 4), (0, 0, 0), -1)
-    cv2.putText(picture, text, (x, y - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+    unit = "µm" if image.pixel_size_um else "px"
+    counted = particles[particles["in_focus"]].set_index("particle")
+    shown = dict(zip(counted.index, colours(counted[size].to_numpy(dtype=float), limits=limits), strict=True))
+    # Lines in units of a picture of 1000 px, so that small and large pictures look alike on the page.
+    u = columns / 1000
+    marks, paths = [], []
+    for row in particles[~particles["in_focus"]].itertuples():
+        x, y, r = row.x_px * scale, row.y_px * scale, 4 * u
+        marks.append(f"M{x - r:.1f} {y - r:.1f}l{2 * r:.1f} {2 * r:.1f}m0 {-2 * r:.1f}l{-2 * r:.1f} {2 * r:.1f}")
+    for entry in annotations:
+        number = entry["id"]
+        if number not in shown:
+            continue
+        touches = bool(counted.at[number, "touches_border"])
+        outline = "".join(_path(p * scale, scale) for p in _polygons(entry))
+        title = f"particle {number}: {counted.at[number, size]:.4g} {unit}" + (", touches the border" if touches else "")
+        paths.append(
+            f'<g{" class=cut" if touches else ""}><title>{title}</title>'
+            f'<path class=under d="{outline}"/><path d="{outline}" stroke="{shown[number]}"/></g>'
+        )
+    alt = f"Frame with {len(counted)} counted particles outlined"
+    return (
+        f'<svg class=overlay viewBox="0 0 {columns} {rows}" role="img" aria-label="{alt}" style="--u:{u:.3g}px">'
+        f'<image href="{jpeg(picture)}" width="{columns}" height="{rows}"/>'
+        f'<path class=blurred d="{"".join(marks)}"/>'
+        f"{''.join(paths)}{_scale_bar(columns, rows, (image.pixel_size_um or 1.0) / scale, unit)}</svg>"
+    )
+
+
+def _polygons(entry: dict[str, Any]) -> list[NDArray[np.float32]]:
+    """(k, 2) outlines, x and y on pixel corners, of a COCO entry; holes included."""
+    shape = entry["segmentation"]
+    if not isinstance(shape, dict):
+        return [np.asarray(p, dtype=np.float32).reshape(-1, 2) for p in shape]
+    left, top, columns, rows = (int(v) for v in entry["bbox"])
+    mask = decode_rle(shape)[top : top + rows, left : left + columns].astype(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    # They run through the centres of the outermost pixels.
+    return [(c[:, 0, :] + np.array([left + 0.5, top + 0.5])).astype(np.float32) for c in contours]
+
+
+def _path(points: NDArray[np.float32], scale: float) -> str:
+    """Path of a closed outline, without the stairs of the pixels, which nobody sees."""
+    simple = cv2.approxPolyDP(points.astype(np.float32), max(0.4, 0.7 * scale), True)[:, 0, :]
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in simple) + "Z"
+
+
+def _scale_bar(columns: int, rows: int, per_px: float, unit: str) -> str:
+    """A bar of a round length at the lower right; `per_px` is the length of a px as shown."""
+    u = columns / 1000
+    length = round_below(columns / 5 * per_px)
+    bar = length / per_px
+    x, y = columns - bar - 24 * u, rows - 24 * u
+    return (
+        f'<rect x="{x - 12 * u:.1f}" y="{y - 36 * u:.1f}" width="{bar + 24 * u:.1f}" height="{50 * u:.1f}" fill="#fff"'
+        f' fill-opacity="0.85"/><rect x="{x:.1f}" y="{y:.1f}" width="{bar:.1f}" height="{5 * u:.1f}"/>'
+        f'<text x="{x + bar / 2:.1f}" y="{y - 9 * u:.1f}" font-size="{24 * u:.1f}" text-anchor="middle">'
+        f"{length:g} {unit}</text>"
+    )
+
+
+def round_below(value: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is not above a positive value."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return max(m for m in (1, 2, 5) if m * power <= value * (1 + 1e-9)) * power
 
 
 def montage(
-    images: dict[int, Image], particles: pd.DataFrame, *, size: str, unit: str, limit: int
-) -> list[dict[str, str]]:
-    """Crops of particles in order of size, each in a tile of one size with its size beneath.
+    read: Callable[[int], Image], particles: pd.DataFrame, *, size: str, unit: str, limit: int
+) -> list[dict[str, Any]]:
+    """Crops of particles in order of size; the tiles of a row have one scale.
 
     Parameters
     ----------
-    images
-        Frames by index.
+    read
+        Gives a frame by its index; called once per frame, one at a time.
     particles
-        Columns frame, x, y, feret_max (px) and `size` (in `unit`).
+        Columns frame, particle, x_px, y_px, feret_max_px in px, and `size` in `unit`.
     size
         Column in which they are ordered.
     unit
-        For the label.
+        For the labels: µm or px.
     limit
         Tiles at most, spread evenly over the order.
+
+    Returns
+    -------
+    By row: ``edge`` (length of a tile's edge with its unit) and ``tiles`` (``src``, ``label``).
     """
     ordered = particles.sort_values([size, "particle"], kind="stable")
-    picks: Any = (
-        np.unique(np.linspace(0, len(ordered) - 1, min(limit, len(ordered))).round().astype(int))
-        if len(ordered)
-        else []
-    )
-    tiles = []
-    shown = {k: eight_bit(v) for k, v in images.items()}
-    for i in picks:
-        row = ordered.iloc[int(i)]
-        picture = shown[int(row["frame"])]
-        half = max(8, int(0.62 * row["feret_max_px"]) + 3)
-        r, c = int(row["y_px"]), int(row["x_px"])
-        padded = cv2.copyMakeBorder(
-            picture[max(0, r - half) : r + half, max(0, c - half) : c + half],
-            max(0, half - r),
-            max(0, r + half - picture.shape[0]),
-            max(0, half - c),
-            max(0, c + half - picture.shape[1]),
-            cv2.BORDER_CONSTANT,
-            value=(255, 255, 255),
-        )
-        way = cv2.INTER_AREA if 2 * half > _TILE else cv2.INTER_CUBIC
-        tiles.append(
-            {
-                "src": jpeg(cv2.resize(padded, (_TILE, _TILE), interpolation=way)),
-                "label": f"{row[size]:.3g} {unit}",
-            }
-        )
-    return tiles
+    n = min(limit, len(ordered))
+    if not n:
+        return []
+    chosen = ordered.iloc[np.unique(np.linspace(0, len(ordered) - 1, n).round().astype(int))].reset_index(drop=True)
+    row_of = chosen.index // PER_ROW
+    chosen["half"] = np.ceil(0.6 * chosen["feret_max_px"].groupby(row_of).transform("max")).clip(lower=7).astype(int) + 3
+    sources: dict[int, str] = {}
+    pixel_size_um = None
+    for frame, group in chosen.groupby("frame"):
+        image = read(int(frame))
+        pixel_size_um = image.pixel_size_um
+        picture = eight_bit(image)
+        for k, r, c, half in zip(group.index, group["y_px"], group["x_px"], group["half"], strict=True):
+            sources[k] = jpeg(_crop(picture, int(r), int(c), half))
+    return [
+        {
+            "edge": f"{2 * group['half'].iloc[0] * (pixel_size_um or 1.0):.3g} {unit}",
+            "tiles": [{"src": sources[k], "label": f"{v:.3g}"} for k, v in group[size].items()],
+        }
+        for _, group in chosen.groupby(row_of)
+    ]
+
+
+def _crop(picture: NDArray[np.uint8], r: int, c: int, half: int) -> NDArray[np.uint8]:
+    """Square tile around a pixel; white outside of the picture."""
+    inside = picture[max(0, r - half) : r + half, max(0, c - half) : c + half]
+    below, right = r + half - picture.shape[0], c + half - picture.shape[1]
+    sides = (max(0, half - r), max(0, below), max(0, half - c), max(0, right))
+    padded = cv2.copyMakeBorder(inside, *sides, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    way = cv2.INTER_AREA if 2 * half > _TILE else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(padded, (_TILE, _TILE), interpolation=way), dtype=np.uint8)
 
 
 def jpeg(picture: NDArray[np.uint8]) -> str:
     """Data URI of an RGB picture."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

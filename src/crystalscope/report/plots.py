@@ -1,178 +1,353 @@
-"""Plots of the report, each a function returning SVG text."""
+"""Plots of the report, each a function returning SVG text: the same data give the same bytes, whatever the user's style."""
 
 from __future__ import annotations
 
 import io
 import math
 import re
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-_BLUE, _ORANGE, _GREY, _GREEN = "#2166ac", "#d6604d", "#777777", "#1b7837"
+from crystalscope.size import joint_distribution
+
+Array = NDArray[np.float64]
+_P = ParamSpec("_P")
+
+# Blue against orange is told apart with any colour vision, and by lightness in a grey print.
+_BLUE, _PALE, _ORANGE, _GREY, _RED = "#1f5f99", "#c9dcec", "#c8551b", "#6b7580", "#e9b8b0"
+_MOST_POINTS = 1200
+_MOST_STEPS = 400
+_STYLE = {
+    "svg.fonttype": "none",
+    # Shipped with matplotlib, so the layout is the same everywhere; the page then sets its own, narrower font.
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.labelsize": 8.5,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#8a949e",
+    "axes.labelcolor": "#1c2733",
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.use_mathtext": False,
+    "grid.color": "#e8ebee",
+    "grid.linewidth": 0.6,
+    "xtick.color": "#4a5560",
+    "ytick.color": "#4a5560",
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+
+def _svg(alt: str) -> Callable[[Callable[_P, Any]], Callable[_P, str]]:
+    """Turns a function that draws a matplotlib figure into one that returns SVG text with an alternative text."""
+
+    def wrap(draw: Callable[_P, Any]) -> Callable[_P, str]:
+        @wraps(draw)
+        def render(*args: _P.args, **kwargs: _P.kwargs) -> str:
+            import matplotlib as mpl
+
+            with mpl.rc_context():
+                mpl.rcdefaults()
+                # Names in the SVG are hashed with the salt: one salt per plot keeps them apart on one page.
+                mpl.rcParams.update({**_STYLE, "svg.hashsalt": draw.__name__})
+                buffer = io.StringIO()
+                draw(*args, **kwargs).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            return _inline(buffer.getvalue(), alt)
+
+        return render
+
+    return wrap
+
+
+def _inline(text: str, alt: str) -> str:
+    """SVG for a page of HTML: no metadata, no style that leaks, no names that occur twice, size and font by the page."""
+    text = text[text.index("<svg") :]
+    for pattern in (r"<metadata>.*?</metadata>", r"<style .*?</style>", r"<!--.*?-->", r' id="[a-zA-Z]+[\w.]*_\d+"'):
+        text = re.sub(pattern, "", text, flags=re.DOTALL)
+    text = re.sub(r"(font: [^;\"]*?px) 'DejaVu Sans'[^;\"]*", r"\1 var(--sans, sans-serif)", text)
+    text = re.sub(r"\n\s*", "\n", text)
+    box = re.search(r'viewBox="[^"]*"', text)
+    head = f'<svg {box.group(0) if box else ""} role="img" aria-label="{alt}">'
+    return head + text[text.index(">") + 1 :]
 
 
 def _figure(width: float, height: float) -> Any:
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    mpl.rcParams.update(
-        {
-            "svg.hashsalt": "crystalscope",
-            "svg.fonttype": "none",
-            "font.family": "sans-serif",
-            "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
-            "font.size": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.color": "#e6e6e6",
-            "grid.linewidth": 0.6,
-            "axes.axisbelow": True,
-            "legend.frameon": False,
-        }
-    )
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _svg(figure: Any) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    # Without the block of metadata, which names addresses.
-    return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+@_svg("Cumulative distributions by number (Q0) and by volume (Q3), with D10, D50, D90 and their intervals")
+def cumulative(points: pd.DataFrame, summary: dict[str, Any]) -> Any:
+    """Q0 and Q3 with D10, D50, D90, their intervals and the log-normal fit of Q3.
 
-
-def cumulative(points: pd.DataFrame, summary: dict[str, Any]) -> str:
-    """Q0 and Q3 with D10, D50, D90, their intervals and the log-normal fit of Q3."""
-    figure = _figure(9.2, 3.6)
+    Parameters
+    ----------
+    points
+        Rows of sizes.csv, not empty.
+    summary
+        Content of summary.json.
+    """
+    figure = _figure(9.2, 3.5)
+    size = points["size"].to_numpy(dtype=float)
     for axis, by, column in zip(figure.subplots(1, 2, sharey=True), ("number", "volume"), ("Q0", "Q3"), strict=True):
-        x, q = _thinned(points["size"].to_numpy(), points[column].to_numpy())
-        axis.step(x, q, where="post", color=_BLUE, lw=1.4, label=f"{column}, measured")
-        values = summary["corrected"][by]
+        x, q = _steps(size, points[column].to_numpy(dtype=float))
+        axis.step(x, q, where="post", color=_BLUE, lw=1.3, label="measured")
+        if by == "volume":
+            _lognormal(axis, size, summary["corrected"]["lognormal_q3"]["least_squares"])
+        whisker = f"{100 * summary['level']:g} % interval"
         for name, share in (("D10", 0.1), ("D50", 0.5), ("D90", 0.9)):
-            f = values[name]
+            f = summary["corrected"][by][name]
             if f["value"] is None:
                 continue
-            if f["lower"] is not None:
-                axis.plot([f["lower"], f["upper"]], [share, share], color=_ORANGE, lw=3, solid_capstyle="butt")
-            axis.plot([f["value"]], [share], "o", color=_ORANGE, ms=4)
-        if by == "volume":
-            fit = summary["corrected"]["lognormal_q3"]["least_squares"]
-            x50, sigma = fit["x50_3"]["value"], fit["sigma"]["value"]
-            if x50 and sigma:
-                t = np.linspace(x.min(), x.max(), 200)
-                q3 = [0.5 * (1 + math.erf(math.log(v / x50) / sigma / math.sqrt(2))) for v in t]
-                axis.plot(t, q3, "--", color=_GREY, lw=1, label="log-normal, least squares")
-        axis.set(xlabel=_axis(summary), ylabel=column, ylim=(0, 1))
-        axis.legend(loc="lower right")
-    return _svg(figure)
+            label = f"D10, D50, D90, {whisker}" if f["lower"] is not None else "D10, D50, D90"
+            bounds = [[f["value"] - f["lower"]], [f["upper"] - f["value"]]] if f["lower"] is not None else None
+            axis.errorbar(
+                [f["value"]],
+                [share],
+                # The estimate may lie outside of a percentile interval.
+                xerr=None if bounds is None else np.maximum(bounds, 0),
+                fmt="o",
+                color=_ORANGE,
+                ms=4,
+                lw=1.6,
+                capsize=3.5,
+                label=label if share == 0.5 else None,
+            )
+        axis.set(ylabel="Q₀, by number" if by == "number" else "Q₃, by volume", ylim=(0, 1.02))
+        _size_axis(axis, size, summary)
+        axis.legend(loc="lower right" if x[-1] < 30 * x[0] else "upper left")
+        axis.tick_params(labelleft=True)
+    return figure
 
 
-def density(points: pd.DataFrame, table: pd.DataFrame, summary: dict[str, Any]) -> str:
-    """q0 and q3: kernel, classes, and the largest particle of every class on Q."""
-    figure = _figure(9.2, 3.4)
+def _lognormal(axis: Any, size: Array, fit: dict[str, Any]) -> None:
+    x50, sigma = fit["x50_3"]["value"], fit["sigma"]["value"]
+    if x50 and sigma:
+        t = np.geomspace(size[0], size[-1], 200)
+        q3 = [0.5 * (1 + math.erf(math.log(v / x50) / sigma / math.sqrt(2))) for v in t]
+        axis.plot(t, q3, "--", color=_GREY, lw=1, label="log-normal, least squares")
+
+
+@_svg("Densities by number (q0) and by volume (q3): classes, kernel estimate, and the largest particle of each class")
+def density(points: pd.DataFrame, table: pd.DataFrame, summary: dict[str, Any]) -> Any:
+    """q0 and q3 by classes and by kernel, and the largest particle of every class.
+
+    Parameters
+    ----------
+    points
+        Rows of sizes.csv, not empty.
+    table
+        From `size.classes`.
+    summary
+        Content of summary.json.
+    """
+    figure = _figure(9.2, 3.2)
+    edges = np.append(table["lower"].to_numpy(), table["upper"].to_numpy()[-1:])
+    # Evenly over the sizes: the curve is smooth.
+    size = points["size"].to_numpy(dtype=float)
+    at = np.unique(np.searchsorted(size, np.linspace(size[0], size[-1], _MOST_STEPS)))
+    largest = table["largest"].dropna()
     for axis, by in zip(figure.subplots(1, 2), ("0", "3"), strict=True):
-        axis.bar(
-            table["lower"],
-            table[f"q{by}"],
-            table["upper"] - table["lower"],
-            align="edge",
-            color="#cfe0ef",
-            label="classes",
-        )
-        x, q = _thinned(points["size"].to_numpy(), points[f"q{by}"].to_numpy())
-        axis.plot(x, q, color=_BLUE, lw=1.3, label="kernel")
-        largest = table.dropna(subset="largest")
+        axis.stairs(table[f"q{by}"], edges, fill=True, color=_PALE, label=f"classes of {edges[1] - edges[0]:g}")
+        axis.plot(size[at], points[f"q{by}"].to_numpy()[at], color=_BLUE, lw=1.3, label="kernel estimate")
         axis.plot(
-            largest["largest"],
+            largest,
             np.zeros(len(largest)),
-            "|",
+            "v",
             color=_ORANGE,
-            ms=7,
+            ms=3.5,
             clip_on=False,
-            label="largest of each class",
+            label="largest particle of each class",
         )
-        axis.set(xlabel=_axis(summary), ylabel=f"q{by} / (1/{_unit(summary)})", ylim=(0, None))
+        name = "q₀, by number" if by == "0" else "q₃, by volume"
+        axis.set(
+            xlabel=_label(summary["size_definition"], summary["unit"]),
+            ylabel=f"{name} / (1/{_mu(summary['unit'])})",
+            ylim=(0, None),
+            xlim=(0, None),
+        )
         axis.legend()
-    return _svg(figure)
+    return figure
 
 
-def shapes(particles: pd.DataFrame) -> str:
-    """Distributions of shape descriptors by number."""
-    figure = _figure(9.2, 2.5)
+@_svg("Distributions of aspect ratio, form factor, solidity and length to width by number")
+def shapes(particles: pd.DataFrame) -> Any:
+    """Distributions of shape descriptors by number, with their medians.
+
+    Parameters
+    ----------
+    particles
+        Columns aspect_ratio, form_factor, solidity and length_to_width; may hold NaN.
+    """
+    figure = _figure(9.2, 2.3)
     names = ("aspect_ratio", "form_factor", "solidity", "length_to_width")
-    for axis, name in zip(figure.subplots(1, 4, sharey=True), names, strict=True):
+    for axis, name in zip(figure.subplots(1, 4), names, strict=True):
         values = particles[name].dropna().to_numpy(dtype=float)
-        top = max(1.05, float(np.quantile(values, 0.99))) if values.size else 1.0
         low = 1.0 if name == "length_to_width" else 0.0
-        axis.hist(
-            np.clip(values, low, top),
-            bins=np.linspace(low, top, 31),
-            color=_BLUE,
-            weights=np.full(len(values), 1 / max(len(values), 1)),
-        )
+        top = max(low + 1.0, float(np.quantile(values, 0.99))) if values.size else low + 1.0
+        share = np.full(len(values), 100 / max(len(values), 1))
+        axis.hist(np.clip(values, low, top), bins=np.linspace(low, top, 31), color=_BLUE, weights=share)
+        if values.size:
+            middle = float(np.median(values))
+            axis.axvline(middle, color=_ORANGE, lw=1.2)
+            axis.set_title(f"median {middle:.2f}", color=_ORANGE)
         axis.set(xlabel=name)
-    figure.axes[0].set_ylabel("share by number")
-    return _svg(figure)
+        axis.grid(visible=False, axis="x")
+    figure.axes[0].set_ylabel("% by number")
+    return figure
 
 
-def joint(length: np.ndarray, width: np.ndarray, *, unit: str) -> str:
-    """Length against width, by number."""
-    from crystalscope.size import joint_distribution
+@_svg("Joint distribution of length and width by number")
+def joint(length: Array, width: Array, *, unit: str) -> Any:
+    """Length against width, by number, on logarithmic axes.
 
-    figure = _figure(4.4, 3.4)
+    Parameters
+    ----------
+    length, width
+        (n,) in `unit`, above 0.
+    unit
+        um or px.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    figure = _figure(4.9, 3.6)
     axis = figure.subplots()
     counts, a, b = joint_distribution(length, width, bins=28)
     if counts.size:
-        share = counts * np.outer(np.diff(a), np.diff(b))
-        mesh = axis.pcolormesh(b, a, np.where(share > 0, share, np.nan), cmap="Blues", rasterized=False)
-        figure.colorbar(mesh, label="share by number")
-        axis.set(xscale="log", yscale="log")
-    axis.set(xlabel=f"width / {_mu(unit)}", ylabel=f"length / {_mu(unit)}")
-    return _svg(figure)
+        share = 100 * counts * np.outer(np.diff(a), np.diff(b))
+        mesh = axis.pcolormesh(b, a, np.where(share > 0, share, np.nan), cmap="viridis_r", rasterized=False)
+        figure.colorbar(mesh, label="% by number", pad=0.02)
+        low, high = max(a[0], b[0]) * 0.9, a[-1]
+        for ratio in (1, 2, 5):
+            ends = np.array([low, high / ratio])
+            if ends[1] > ends[0]:
+                axis.plot(ends, ratio * ends, ":", color=_GREY, lw=0.9)
+                axis.annotate(f"{ratio}:1", (ends[1], high), color=_GREY, fontsize=7.5, va="bottom", ha="center")
+        axis.set(xscale="log", yscale="log", xlim=(b[0] * 0.9, max(b[-1], high) * 1.15), ylim=(a[0] * 0.9, high * 1.3))
+        for scale in (axis.xaxis, axis.yaxis):
+            scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            scale.set_major_formatter(StrMethodFormatter("{x:g}"))
+            scale.set_minor_formatter(NullFormatter())
+    axis.set(xlabel=_label("width", unit), ylabel=_label("length", unit))
+    return figure
 
 
-def trends(frames: pd.DataFrame, medians: pd.Series, *, unit: str, definition: str) -> str:
-    """Count, median size, coverage and temperature over time, or over the frames where there are no times."""
-    timed = bool(np.isfinite(frames["time_s"]).any())
-    x = frames["time_s"] / 60 if timed else frames["frame"]
-    warm = bool(np.isfinite(frames["temperature_c"]).any())
-    figure = _figure(9.2, 5.2)
-    axes = figure.subplots(3, 1, sharex=True)
-    good = frames["status"].isin(["ok", "empty"])
-    axes[0].plot(x[good], frames.loc[good, "n_particles"], ".-", color=_BLUE, lw=0.8, ms=3)
-    axes[0].set(ylabel="particles")
-    axes[1].plot(x, medians.reindex(frames["frame"]).to_numpy(), ".-", color=_GREEN, lw=0.8, ms=3)
-    axes[1].set(ylabel=f"median {definition}\n/ {_mu(unit)}")
-    axes[2].plot(x[good], 100 * frames.loc[good, "coverage"], ".-", color=_GREY, lw=0.8, ms=3)
-    axes[2].set(ylabel="coverage / %", xlabel="time / min" if timed else "frame", ylim=(0, None))
-    if warm:
+@_svg("Over the run: particles per frame, median size, coverage and focus, and the temperature where it is known")
+def trends(frames: pd.DataFrame, particles: pd.DataFrame, *, size: str, unit: str) -> Any:
+    """Count, median size, coverage and focus over time, or over the frames where there are no times.
+
+    Parameters
+    ----------
+    frames
+        The ledger.
+    particles
+        Columns frame and `size` of the particles whose size is to be followed, in order of the frames.
+    size
+        Header of the size, such as ``ecd_um``.
+    unit
+        um or px.
+    """
+    x, label = _clock(frames)
+    good = frames["status"].isin(["ok", "empty"]).to_numpy()
+    figure = _figure(9.2, 6.2)
+    axes = figure.subplots(4, 1, sharex=True)
+    style: dict[str, Any] = {"color": _BLUE, "lw": 0.9, "marker": ".", "ms": 3.5}
+    for axis, column, name, factor in (
+        (axes[0], "n_particles", "particles\nper frame", 1.0),
+        (axes[2], "coverage", "coverage / %", 100.0),
+        (axes[3], "focus", "focus / (1/px)", 1.0),
+    ):
+        axis.plot(*_binned(x[good], factor * frames.loc[good, column].to_numpy(dtype=float)), **style)
+        axis.set(ylabel=name, ylim=(0, None))
+    at, middle, window = _rolling_median(frames["frame"].to_numpy()[good], particles, size)
+    times = dict(zip(frames["frame"], x, strict=True))
+    axes[1].plot([times[k] for k in at], middle, **style)
+    axes[1].set(ylabel=f"median {_label(size.rpartition('_')[0], unit)}\n({window} frames)", ylim=(0, None))
+    axes[3].set(xlabel=label)
+    bad = x[~good & np.isfinite(x)]
+    for axis in axes:
+        if bad.size:
+            axis.vlines(bad[:: math.ceil(bad.size / _MOST_STEPS)], 0, 1, axis.get_xaxis_transform(), _RED, lw=0.9)
+            axis.collections[-1].set_zorder(0)
+    warm = frames["temperature_c"].to_numpy(dtype=float)
+    if np.isfinite(warm).any():
         second = axes[0].twinx()
-        second.plot(x, frames["temperature_c"], color=_ORANGE, lw=1)
+        second.plot(*_binned(x, warm), color=_ORANGE, lw=1.2)
         second.set_ylabel("temperature / °C", color=_ORANGE)
         second.grid(visible=False)
-    for row, t in zip(frames["status"], x, strict=True):
-        if row in ("rejected", "failed") and math.isfinite(t):
-            axes[0].axvline(t, color="#f4c7c3", lw=0.8, zorder=0)
-    return _svg(figure)
+        second.tick_params(colors=_ORANGE)
+    figure.align_ylabels(axes)
+    return figure
 
 
-def _thinned(x: np.ndarray, y: np.ndarray, limit: int = 1500) -> tuple[np.ndarray, np.ndarray]:
-    """At most `limit` points: more cannot be seen."""
-    if len(x) <= limit:
+def _clock(frames: pd.DataFrame) -> tuple[Array, str]:
+    """Times in a unit that suits the run, or frame numbers where no time is known, and the label of the axis."""
+    seconds = frames["time_s"].to_numpy(dtype=float)
+    if not np.isfinite(seconds).any():
+        return frames["frame"].to_numpy(dtype=float), "frame (times are not known)"
+    span = float(np.nanmax(seconds) - np.nanmin(seconds))
+    name, per = ("h", 3600.0) if span > 5 * 3600 else ("min", 60.0) if span > 300 else ("s", 1.0)
+    return seconds / per, f"time / {name}"
+
+
+def _rolling_median(frames: NDArray[Any], particles: pd.DataFrame, size: str) -> tuple[NDArray[Any], Array, int]:
+    """Median of the particles of neighbouring frames: middle frame, median (NaN without particles), frames pooled."""
+    window = min(max(1, len(frames) // 12), 25)
+    starts = np.unique(np.linspace(0, len(frames) - window, _MOST_STEPS).astype(int)) if len(frames) else []
+    number, values = particles["frame"].to_numpy(), particles[size].to_numpy(dtype=float)
+    middle = []
+    for k in starts:
+        first, last = np.searchsorted(number, [frames[k], frames[k + window - 1] + 1])
+        middle.append(float(np.median(values[first:last])) if last > first else math.nan)
+    return frames[[k + window // 2 for k in starts]], np.array(middle), window
+
+
+def _binned(x: Array, y: Array) -> tuple[Array, Array]:
+    """Means over neighbours where there are more points than can be seen."""
+    if len(x) <= _MOST_STEPS:
         return x, y
-    at = np.linspace(0, len(x) - 1, limit).round().astype(int)
-    return x[at], y[at]
+    table = pd.DataFrame({"x": x, "y": y})
+    means = table.groupby(np.arange(len(x)) * _MOST_STEPS // len(x)).mean()
+    return means["x"].to_numpy(), means["y"].to_numpy()
 
 
-def _axis(summary: dict[str, Any]) -> str:
-    return f"{summary['size_definition']} / {_unit(summary)}"
+def _steps(x: Array, q: Array) -> tuple[Array, Array]:
+    """Steps from 0 up; where there are many, those that rise by what can be seen."""
+    if len(x) > _MOST_POINTS:
+        level = np.floor(q * _MOST_POINTS)
+        keep = np.flatnonzero(np.diff(level, append=np.inf) > 0)
+        x, q = x[keep], q[keep]
+    return np.concatenate([x[:1], x]), np.concatenate([[0.0], q])
 
 
-def _unit(summary: dict[str, Any]) -> str:
-    return _mu(summary["unit"])
+def _size_axis(axis: Any, size: Array, summary: dict[str, Any]) -> None:
+    """Logarithmic for wide distributions, linear else."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    if size[-1] >= 30 * size[0]:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axis.set_xlim(0, None)
+    axis.set_xlabel(_label(summary["size_definition"], summary["unit"]))
+
+
+def _label(name: str, unit: str) -> str:
+    return f"{'ECD' if name == 'ecd' else name} / {_mu(unit)}"
 
 
 def _mu(unit: str) -> str:

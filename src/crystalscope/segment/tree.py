@@ -78,8 +78,10 @@ def _choose(level, sharpness, min_area, preference):  # type: ignore[no-untyped-
                 order[start[k]] = r * columns + c
                 start[k] += 1
 
-    # `slot`: position of a pixel in the order, -1 before it is added.
-    slot = np.full(rows * columns, -1, np.int32)
+    # `slot`: position of a pixel in the order, -1 before it is added. A frame of one px spares asking for bounds.
+    stride = columns + 2
+    slot = np.full((rows + 2) * stride, -1, np.int32)
+    around = np.array([-stride, -1, 1, stride, -stride - 1, -stride + 1, stride - 1, stride + 1])
     pixel_parent = np.empty(total, np.int32)
     pixel_node = np.empty(total, np.int32)
     root_node = np.empty(total, np.int32)
@@ -89,61 +91,59 @@ def _choose(level, sharpness, min_area, preference):  # type: ignore[no-untyped-
     area = np.zeros(total, np.float64)
     edges = np.zeros(total, np.float64)
     sharp_sum = np.zeros(total, np.float64)
-    nodes = 0
 
     for s in range(total):
         p = order[s]
         r, c = p // columns, p % columns
+        at = (r + 1) * stride + c + 1
         k = level[r, c]
-        slot[p] = s
+        here = sharpness[r, c]
+        slot[at] = s
         pixel_parent[s] = s
-        node = nodes
-        nodes += 1
-        node_alias[node] = node
-        node_level[node] = k
-        area[node] = 1.0
-        root_node[s] = node
-        pixel_node[s] = node
-        for dr in range(-1, 2):
-            for dc in range(-1, 2):
-                if dr == 0 and dc == 0:
-                    continue
-                i, j = r + dr, c + dc
+        # Each pixel begins a node; nodes that meet at one level become one.
+        own = s
+        root = s
+        node_alias[own] = own
+        node_level[own] = k
+        area[own] = 1.0
+        root_node[s] = own
+        pixel_node[s] = own
+        for t in range(8):
+            n = slot[at + around[t]]
+            if t < 4:
+                # The pixel edge appears, or stops being outline; the picture's rim is none.
+                i, j = r + (t == 3) - (t == 0), c + (t == 2) - (t == 1)
                 if i < 0 or j < 0 or i >= rows or j >= columns:
                     continue
-                n = slot[i * columns + j]
-                if dr == 0 or dc == 0:
-                    # The pixel edge towards (i, j) appears, or stops being outline.
-                    sign = 1.0 if n < 0 else -1.0
-                    own = root_node[_find(pixel_parent, s)]
-                    edges[own] += sign
-                    sharp_sum[own] += sign * max(sharpness[r, c], sharpness[i, j])
-                if n < 0:
-                    continue
-                a, b = _find(pixel_parent, s), _find(pixel_parent, n)
-                if a == b:
-                    continue
-                na, nb = root_node[a], root_node[b]
-                if node_level[nb] > k:
-                    node_parent[nb] = na
-                else:
-                    node_alias[nb] = na
-                area[na] += area[nb]
-                edges[na] += edges[nb]
-                sharp_sum[na] += sharp_sum[nb]
-                if node_level[nb] <= k:
-                    area[nb] = -1.0
-                # The older root stays so that trees remain flat; the node travels with it.
-                pixel_parent[a] = b
-                root_node[b] = na
+                sign = 1.0 if n < 0 else -1.0
+                edges[own] += sign
+                sharp_sum[own] += sign * max(here, sharpness[i, j])
+            if n < 0:
+                continue
+            other = _find(pixel_parent, n)
+            if other == root:
+                continue
+            nb = root_node[other]
+            if node_level[nb] > k:
+                node_parent[nb] = own
+            else:
+                node_alias[nb] = own
+            area[own] += area[nb]
+            edges[own] += edges[nb]
+            sharp_sum[own] += sharp_sum[nb]
+            if node_level[nb] <= k:
+                area[nb] = -1.0
+            # The older root stays so that trees remain flat; the node travels with it.
+            pixel_parent[root] = other
+            root = other
+            root_node[root] = own
+    nodes = total
 
-    # Bottom up: an alias is created after what it stands for only within its level, children before parents.
+    # Bottom up: nodes are numbered from the highest level down, so children come before their parents.
     best_length = np.zeros(nodes, np.float64)
     best_sum = np.zeros(nodes, np.float64)
     chosen = np.zeros(nodes, np.bool_)
-    by_level = np.argsort(-node_level[:nodes].astype(np.int64), kind="mergesort")
-    for t in range(nodes):
-        n = by_level[t]
+    for n in range(nodes):
         if area[n] < 0.0:
             continue
         sharp = sharp_sum[n] / edges[n] if edges[n] > 0.0 else 0.0
@@ -160,8 +160,7 @@ def _choose(level, sharpness, min_area, preference):  # type: ignore[no-untyped-
     # Top down: the first chosen node on the way from the root.
     label_of = np.zeros(nodes, np.int32)
     labels = 0
-    for t in range(nodes - 1, -1, -1):
-        n = by_level[t]
+    for n in range(nodes - 1, -1, -1):
         if area[n] < 0.0:
             continue
         if node_parent[n] >= 0:
@@ -174,7 +173,7 @@ def _choose(level, sharpness, min_area, preference):  # type: ignore[no-untyped-
     following = 0
     for r in range(rows):
         for c in range(columns):
-            s = slot[r * columns + c]
+            s = slot[(r + 1) * stride + c + 1]
             if s < 0:
                 continue
             old = label_of[_find(node_alias, pixel_node[s])]

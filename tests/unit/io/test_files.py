@@ -13,13 +13,13 @@ from faster_coco_eval.core import mask as coco_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from tests.conftest import picture, save
 
 from crystalscope.core import FieldOfView, Instances
 from crystalscope.errors import ReadError, WriteError
 from crystalscope.io.coco import coco_pieces, decode_rle, encode_rle, rasterize, read_coco
 from crystalscope.io.masks import instances_of, read_via
 from crystalscope.io.tables import merge_tables, read_table, to_toml, write_csv, write_json, write_table, write_text
-from tests.conftest import picture, save
 
 masks = arrays(bool, st.tuples(st.integers(1, 30), st.integers(1, 30)))
 
@@ -80,9 +80,9 @@ def test_a_full_disk_is_an_error_not_half_a_file():
 
     from crystalscope.io import tables
 
-    with patch.object(tables.Path, "open", lambda *_a, **_k: open("/dev/full", "wb")):  # noqa: SIM115
-        with pytest.raises(WriteError, match="No space left"):
-            tables.write_bytes(Path("x.bin"), b"0" * 10)
+    full = patch.object(tables.Path, "open", lambda *_a, **_k: open("/dev/full", "wb"))
+    with full, pytest.raises(WriteError, match="No space left"):
+        tables.write_bytes(Path("x.bin"), b"0" * 10)
 
 
 def test_json_csv_toml(tmp_path):

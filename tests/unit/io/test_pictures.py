@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from tests.conftest import picture, save
 
 from crystalscope.errors import ReadError
 from crystalscope.io.pictures import bits_in_use, read_picture, to_grey
-from tests.conftest import picture, save
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".jpg"])

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import tifffile
 from PIL import Image as PillowImage
+from tests.conftest import picture, save
 
 from crystalscope.config import InputConfig
 from crystalscope.errors import ConfigError, ReadError
 from crystalscope.io.logs import read_log, temperatures_at
 from crystalscope.io.sequence import natural_key, open_sequence
 from crystalscope.io.times import clean_times
-from tests.conftest import picture, save
 
 
 def names(source):

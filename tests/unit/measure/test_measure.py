@@ -7,12 +7,12 @@ import math
 import cv2
 import numpy as np
 import pytest
+from bench.shape_bias import measure_shapes
 from faster_coco_eval.core import mask as coco_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.measure import regionprops
 
-from bench.shape_bias import measure_shapes
 from crystalscope.core import FieldOfView, Image, Instances
 from crystalscope.errors import InputError
 from crystalscope.measure import has_holes, measure_columns, measure_particles, outlines, shape

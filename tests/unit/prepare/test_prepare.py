@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from tests.conftest import picture
 
 from crystalscope.config import PrepareConfig
 from crystalscope.core import FieldOfView, Image, Instances
@@ -20,7 +21,6 @@ from crystalscope.prepare import (
     sharpness_maps,
     static_mask,
 )
-from tests.conftest import picture
 
 
 def shaded(shape=(240, 320)):

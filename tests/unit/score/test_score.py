@@ -11,6 +11,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from tests.conftest import save
 
 from crystalscope.core import FieldOfView, Instances
 from crystalscope.errors import InputError, ReadError
@@ -28,7 +29,6 @@ from crystalscope.score import (
     weighted_wasserstein,
 )
 from crystalscope.scoring import score_paths
-from tests.conftest import save
 
 FIELD = FieldOfView((90, 110))
 
@@ -167,8 +167,8 @@ def test_scoring_of_folders_and_tables(tmp_path):
     save(tmp_path / "other" / "z.png", mask)
     with pytest.raises(ReadError, match="same names"):
         score_paths(tmp_path / "other", tmp_path / "truth")
+    (tmp_path / "z.csv").write_text("a\n1\n")
     with pytest.raises(ReadError, match="expected a column"):
-        (tmp_path / "z.csv").write_text("a\n1\n")
         score_paths(tmp_path / "z.csv", tmp_path / "y.csv")
     with pytest.raises(ReadError, match="check the path"):
         score_paths(tmp_path / "none.json", tmp_path / "truth")

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
+from tests.conftest import picture
 
 from crystalscope.config import load_config
 from crystalscope.core import FieldOfView, Image
@@ -16,7 +17,6 @@ from crystalscope.segment.post import post_process
 from crystalscope.segment.split import _distances, completed, split_at_necks
 from crystalscope.segment.threshold import choose_polarity, contrast_of, polarity_evidence
 from crystalscope.testing import check_segmenter
-from tests.conftest import picture
 
 DISCS = [(30, 40, 12), (70, 100, 9), (85, 30, 7)]
 

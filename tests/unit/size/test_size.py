@@ -237,7 +237,7 @@ def test_needle_volume_and_censored_settings(rng):
     with pytest.raises(InputError, match="volume model"):
         volumes_of(t, unit="um", model="cube")
     config = load_config(size={"replicates": 100, "border": "censored"})
-    with pytest.raises(ConfigError, match="size.definition"):
+    with pytest.raises(ConfigError, match=r"size\.definition"):
         size_particles(t, n_frames=12, unit="um", config=config)
     config = load_config(size={"replicates": 100, "border": "censored", "definition": "length"})
     got, _ = size_particles(t, n_frames=12, unit="um", config=config, field_px=(500, 500))
