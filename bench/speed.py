@@ -30,6 +30,8 @@ from crystalscope.prepare import prepare
 from crystalscope.results import RunFolder
 from crystalscope.scenes import backlit_crystals
 
+THREADS = 2
+
 
 def pictures(folder: Path, frames: int) -> None:
     """`frames` pictures of 30 particles, blurred ones included; 12 different ones are rendered and repeated."""
@@ -52,7 +54,7 @@ def whole(folder: Path, out: Path) -> tuple[float, float]:
     frames = source.sequence.frames
     particles = 0
     start = time.perf_counter()
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         chunk = []
         for result in _in_order(pool, frames, lambda f: analyze_frame(source, f, study, config)):
             chunk.append(result)

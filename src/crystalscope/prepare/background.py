@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numba import njit
@@ -60,14 +62,20 @@ def flat_field(grey: NDArray[np.generic], *, field: NDArray[np.bool_] | None = N
     if values.size < 40:
         level = float(np.median(values)) if values.size else float(np.median(picture))
         return np.full(grey.shape, level, dtype=np.float32)
-    v, u = np.meshgrid(np.linspace(-1, 1, size[1]), np.linspace(-1, 1, size[0]), indexing="ij")
-    terms = [u**i * v**j for i in range(_DEGREE + 1) for j in range(_DEGREE + 1 - i)]
-    basis = np.stack([t[valid] for t in terms], axis=1)
-    coefficients = _robust_fit(basis, values, distinct=distinct)
-    surface = _evaluate(np.stack(terms, axis=-1).reshape(-1, len(terms)), coefficients).reshape(size[1], size[0])
+    terms = _terms(size)
+    coefficients = _robust_fit(terms[valid.ravel()], values, distinct=distinct)
+    surface = _evaluate(terms, coefficients).reshape(size[1], size[0])
     low, high = float(values.min()), float(values.max())
     surface = np.clip(surface, low, high).astype(np.float32)
     return np.asarray(cv2.resize(surface, (columns, rows), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+
+
+@lru_cache(maxsize=8)
+def _terms(size: tuple[int, int]) -> NDArray[np.float64]:
+    """Powers of row and column at the cells of a grid of (columns, rows), (cells, terms)."""
+    v, u = np.meshgrid(np.linspace(-1, 1, size[1]), np.linspace(-1, 1, size[0]), indexing="ij")
+    terms = [u**i * v**j for i in range(_DEGREE + 1) for j in range(_DEGREE + 1 - i)]
+    return np.stack(terms, axis=-1).reshape(-1, len(terms))
 
 
 def background_class(values: NDArray[np.float64]) -> tuple[float, float, bool]:

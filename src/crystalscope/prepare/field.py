@@ -62,7 +62,7 @@ def _lit_disc(grey: NDArray[np.generic]) -> tuple[float, float, float] | None:
         return None
     # Most pictures have light corners and are done with at a glance.
     step = max(1, int(cell))
-    glance = grey[::step, ::step]
+    glance = grey[::step, ::step].astype(np.float32)
     k = max(2, min(size) // 24)
     lit_corners = sum(
         float(np.median(c)) > _BLACK_SHARE * float(np.percentile(glance[::4, ::4], 75))

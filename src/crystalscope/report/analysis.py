@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from crystalscope import __version__
 from crystalscope.config import AnalyzeConfig
 from crystalscope.core import PARTICLE_COLUMNS, Image
+from crystalscope.io.pictures import file_sha256
 from crystalscope.io.tables import read_table, to_toml, write_text
 from crystalscope.report import pictures, plots
 from crystalscope.size import classes, make_distribution
 
 _SHOWN_FAULTS = 200
-_TILE_FRAMES = 12
+_SHOWN_NOTES = 6
+_MONTAGE_FRAMES = 12
+_SHAPES = ("aspect_ratio", "form_factor", "solidity", "length_to_width")
+_SOURCES = ("frames.parquet", "particles.parquet", "sizes.csv", "summary.json")
 
 
 def write_report(
@@ -44,37 +50,46 @@ def write_report(
     Returns
     -------
     Path of the report. The same run gives the same bytes.
+
+    Raises
+    ------
+    ReadError
+        When a table or a picture of the run cannot be read.
+    WriteError
+        When the report cannot be written.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    unit, definition = summary["unit"], config.size.definition
     frames = read_table(run / "frames.parquet")
-    size = f"{definition}_{unit}"
-    shape = ["aspect_ratio", "form_factor", "solidity", "length_to_width"]
-    columns = ["frame", size, f"length_{unit}", f"width_{unit}", *shape]
-    particles = read_table(run / "particles.parquet", columns=list(dict.fromkeys(columns)), where="in_focus")
-    points = pd.read_csv(run / "sizes.csv")
+    unit, size = summary["unit"], f"{config.size.definition}_{summary['unit']}"
+    wanted = ["frame", size, f"length_{unit}", f"width_{unit}", "touches_border", *_SHAPES]
+    counted = read_table(run / "particles.parquet", columns=list(dict.fromkeys(wanted)), where="in_focus")
+    limits = _limits(counted[size])
     names = dict(zip(frames["frame"], frames["file"], strict=True))
-    images = {k: read_picture(names[k]) for k in outlines}
-    limits = (
-        (float(particles[size].quantile(0.02)), float(particles[size].quantile(0.98))) if len(particles) else (1.0, 2.0)
-    )
+
+    def read(frame: int) -> Image:
+        return read_picture(names[frame])
+
     context = {
         "version": __version__,
         "s": summary,
         "unit": "µm" if unit == "um" else unit,
-        "size": definition,
+        "size": _spoken(config.size.definition),
         "verdict": verdict(summary),
-        "overlays": _overlays(run, images, outlines, names, size=size, limits=limits),
-        "limits": limits,
-        "tiles": _tiles(run, images, size=size, unit=unit, limit=config.report.montage),
-        "faults": _faults(frames),
+        "facts": _facts(frames, summary),
+        "no_interval": _no_interval(summary),
+        "overlays": _overlays(run, read, outlines, names, size=size, limits=limits),
+        "bar": pictures.colour_bar(limits),
+        "montage": _montage(run, read, frames, list(outlines), config=config, size=size),
+        "faults": frames[frames["status"].isin(["rejected", "failed"])].head(_SHOWN_FAULTS).to_dict("records"),
         "n_faults": int(frames["status"].isin(["rejected", "failed"]).sum()),
-        "methods": frames.loc[frames["method"] != "", "method"].value_counts().head(6).to_dict(),
-        "columns": [c for c in PARTICLE_COLUMNS if c.dimension is not None],
+        "notes": _most_frequent(frames.loc[frames["status"].isin(["ok", "empty"]), "reason"]),
+        "methods": _most_frequent(frames["method"]),
+        "measures": [c for c in PARTICLE_COLUMNS if c.dimension is not None],
         "settings": to_toml(config.model_dump()),
-        "plots": _plots(points, particles, frames, summary, config) if len(particles) else {},
+        "hashes": {name: file_sha256(run / name) for name in _SOURCES},
+        "plots": _plots(pd.read_csv(run / "sizes.csv"), counted, frames, summary, config),
     }
     environment = Environment(
         loader=PackageLoader("crystalscope", "report"),
@@ -83,7 +98,7 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["figure"] = figure_text
+    environment.filters |= {"figure": figure_text, "value": value_text, "interval": interval_text}
     style = files("crystalscope").joinpath("report/analysis.css").read_text(encoding="utf-8")
     html = environment.get_template("analysis.html.jinja").render(**context, style=style)
     return write_text(run / "report.html", html)
@@ -104,91 +119,182 @@ def verdict(summary: dict[str, Any]) -> str:
     unit = "µm" if summary["unit"] == "um" else summary["unit"]
     return (
         f"{text} Half of their volume is in particles below {figure_text(volume)} {unit}, half of their number below "
-        f"{figure_text(number)} {unit} ({summary['size_definition']})."
+        f"{figure_text(number)} {unit} ({_spoken(summary['size_definition'])})."
     )
 
 
 def figure_text(figure: dict[str, Any]) -> str:
     """A figure with its interval, or a dash."""
-    if figure["value"] is None:
-        return "–"
-    text = f"{figure['value']:.4g}"
-    if figure["lower"] is not None:
-        text += f" ({figure['lower']:.4g} to {figure['upper']:.4g})"
-    return text
+    interval = interval_text(figure)
+    return f"{value_text(figure)} ({interval})" if interval else value_text(figure)
+
+
+def value_text(figure: dict[str, Any]) -> str:
+    """The value of a figure with the digits that its interval warrants, or a dash."""
+    return "–" if figure["value"] is None else f"{figure['value']:,.{_decimals(figure)}f}"
+
+
+def interval_text(figure: dict[str, Any]) -> str:
+    """The interval of a figure, or nothing."""
+    if figure["lower"] is None or figure["value"] is None:
+        return ""
+    return f"{figure['lower']:,.{_decimals(figure)}f} to {figure['upper']:,.{_decimals(figure)}f}"
+
+
+def _decimals(figure: dict[str, Any]) -> int:
+    """Two digits of the half width of the interval, as the GUM has it (7.2.6), else four digits of the value."""
+    half = 0.0 if figure["lower"] is None else (figure["upper"] - figure["lower"]) / 2
+    of_value = 3 - math.floor(math.log10(abs(figure["value"]))) if figure["value"] else 0
+    of_interval = 1 - math.floor(math.log10(half)) if half > 0 else of_value
+    return max(0, min(of_interval, of_value + 1))
+
+
+def _spoken(definition: str) -> str:
+    return "ECD" if definition == "ecd" else definition
+
+
+def _limits(sizes: pd.Series) -> tuple[float, float]:
+    """Ends of the colour scale: all but the extremes."""
+    if not len(sizes):
+        return 1.0, 2.0
+    return float(sizes.quantile(0.02)), float(sizes.quantile(0.98))
+
+
+def _facts(frames: pd.DataFrame, summary: dict[str, Any]) -> dict[str, str]:
+    """What was looked at and how, for the head of the report."""
+    out = {"Frames": f"{summary['n_frames']:,}"}
+    seen = frames[frames["width_px"] > 0]
+    shapes = sorted(set(zip(seen["width_px"], seen["height_px"], strict=True)))
+    scale = summary["pixel_size_um"]
+    if len(shapes) == 1:
+        columns, rows = shapes[0]
+        out["Picture"] = f"{columns} × {rows} px"
+        if scale:
+            out["Picture"] += f" = {columns * scale / 1000:.3g} × {rows * scale / 1000:.3g} mm"
+    elif shapes:
+        out["Picture"] = f"{len(shapes)} sizes, {shapes[0][0]} × {shapes[0][1]} px and more"
+    out["Scale"] = f"{scale:g} µm/px" if scale else "none given: every length is in px"
+    times, warm = (frames[c].to_numpy(dtype=float) for c in ("time_s", "temperature_c"))
+    times, warm = times[np.isfinite(times)], warm[np.isfinite(warm)]
+    out["Time"] = _duration(times.max() - times.min()) if times.size else "not known"
+    if warm.size:
+        out["Temperature"] = f"{warm[0]:.1f} to {warm[-1]:.1f} °C"
+    meaning = {c.name: c.meaning for c in PARTICLE_COLUMNS}[summary["size_definition"]]
+    out["Size"] = f"{_spoken(summary['size_definition'])}, {meaning}"
+    out["Volume"] = {"ecd^3": "π/6 · ECD³", "length*width^2": "length · width²"}.get(
+        summary["volume_model"], summary["volume_model"].replace("^3", "³")
+    )
+    out["Correction"] = summary["correction"].replace("miles-lantuejoul", "Miles-Lantuejoul weights")
+    return out
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 5 * 3600:
+        return f"{seconds / 3600:.2f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.3g} s"
+
+
+def _no_interval(summary: dict[str, Any]) -> str:
+    """Why figures have no interval: the reasons, each once."""
+    corrected = summary["corrected"]
+    shown = [*corrected["volume"].values(), *corrected["number"].values()]
+    return "; ".join(dict.fromkeys(f["reason"] for f in shown if f.get("reason")))
+
+
+def _most_frequent(texts: pd.Series) -> dict[str, int]:
+    """The most frequent of some texts that are not empty; ties in order of the text."""
+    counts = texts[texts != ""].value_counts().sort_index(kind="stable").sort_values(ascending=False, kind="stable")
+    return {str(k): int(v) for k, v in counts.head(_SHOWN_NOTES).items()}
+
+
+def _in_px(run: Path, columns: list[str], size: str, *, where: str) -> pd.DataFrame:
+    """Particles with the size as measured, and the lengths `columns` in px under names such as ``x_px``.
+
+    The scale stands in the frame, so that this holds for any run.
+    """
+    unit = size.rpartition("_")[2]
+    wanted = ["frame", "particle", "in_focus", "touches_border", size, *(f"{c}_{unit}" for c in columns)]
+    rows = read_table(run / "particles.parquet", columns=list(dict.fromkeys(wanted)), where=where)
+    if unit == "um":
+        scales = read_table(run / "frames.parquet", columns=["frame", "pixel_size_um"])
+        scale = rows["frame"].map(scales.set_index("frame")["pixel_size_um"])
+        for c in columns:
+            rows[f"{c}_px"] = rows[f"{c}_um"] / scale
+    return rows
 
 
 def _overlays(
     run: Path,
-    images: dict[int, Image],
+    read: Callable[[int], Image],
     outlines: dict[int, list[dict[str, Any]]],
     names: dict[int, str],
     *,
     size: str,
     limits: tuple[float, float],
-) -> list[dict[str, str]]:
+) -> list[dict[str, Any]]:
+    width = 1000 if len(outlines) <= 8 else 640
     out = []
-    for frame, image in images.items():
-        rows = read_table(
-            run / "particles.parquet",
-            columns=["particle", size, "touches_border"],
-            where=f"frame = {frame} AND in_focus",
+    for frame, entries in outlines.items():
+        rows = _in_px(run, ["x", "y"], size, where=f"frame = {frame}")
+        image = read(frame)
+        out.append(
+            {
+                "svg": pictures.overlay(image, entries, rows, size=size, limits=limits, width=width),
+                "file": names[frame],
+                "time": _duration(image.time_s) if math.isfinite(image.time_s) else "",
+                "n": int(rows["in_focus"].sum()),
+                "n_not": int((~rows["in_focus"]).sum()),
+            }
         )
-        src = pictures.overlay(image, outlines[frame], rows, size=size, limits=limits)
-        time = "" if image.time_s != image.time_s else f", {image.time_s / 60:.1f} min"
-        out.append({"src": src, "label": f"{names[frame]}{time}: {len(rows)} particles"})
     return out
 
 
-def _tiles(run: Path, images: dict[int, Image], *, size: str, unit: str, limit: int) -> list[dict[str, str]]:
-    if not images:
+def _montage(
+    run: Path,
+    read: Callable[[int], Image],
+    frames: pd.DataFrame,
+    shown: list[int],
+    *,
+    config: AnalyzeConfig,
+    size: str,
+) -> list[dict[str, Any]]:
+    """Montage of whole particles from frames spread over the run, those of the overlays among them."""
+    ok = frames.loc[frames["status"] == "ok", "frame"].to_numpy()
+    if not len(ok) or not config.report.montage:
         return []
-    chosen = ", ".join(str(k) for k in images)
-    wanted = list(dict.fromkeys(["frame", "particle", size, f"x_{unit}", f"y_{unit}", f"feret_max_{unit}"]))
-    rows = read_table(run / "particles.parquet", columns=wanted, where=f"frame IN ({chosen}) AND in_focus")
-    scale = next(iter(images.values())).pixel_size_um or 1.0
-    for name in ("x", "y", "feret_max"):
-        rows[f"{name}_px"] = rows[f"{name}_{unit}"] / scale
-    return pictures.montage(images, rows, size=size, unit="µm" if unit == "um" else unit, limit=limit)
-
-
-def _faults(frames: pd.DataFrame) -> list[dict[str, Any]]:
-    bad = frames[frames["status"].isin(["rejected", "failed"])]
-    return [
-        {"frame": r.frame, "file": r.file, "status": r.status, "reason": r.reason}
-        for r in bad.head(_SHOWN_FAULTS).itertuples()
-    ]
+    more = max(_MONTAGE_FRAMES - len(shown), 0)
+    picks = ok[np.linspace(0, len(ok) - 1, more).round().astype(int)]
+    chosen = ", ".join(str(int(k)) for k in sorted({*shown, *picks}))
+    where = f"in_focus AND NOT touches_border AND frame IN ({chosen})"
+    rows = _in_px(run, ["x", "y", "feret_max"], size, where=where)
+    unit = "µm" if size.endswith("_um") else "px"
+    return pictures.montage(read, rows, size=size, unit=unit, limit=config.report.montage)
 
 
 def _plots(
     points: pd.DataFrame,
-    particles: pd.DataFrame,
+    counted: pd.DataFrame,
     frames: pd.DataFrame,
     summary: dict[str, Any],
     config: AnalyzeConfig,
 ) -> dict[str, str]:
-    unit, definition = summary["unit"], config.size.definition
-    shares = points["Q0"].diff().fillna(points["Q0"])
-    volumes = points["Q3"].diff().fillna(points["Q3"])
-    out = {
-        "shapes": plots.shapes(particles),
-        "joint": plots.joint(
-            particles[f"length_{unit}"].to_numpy(dtype=float),
-            particles[f"width_{unit}"].to_numpy(dtype=float),
-            unit=unit,
-        ),
-        "trends": plots.trends(
-            frames,
-            particles.groupby("frame")[f"{definition}_{unit}"].median(),
-            unit=unit,
-            definition=definition,
-        ),
-    }
+    """SVG of the plots that the run has data for, by name."""
+    unit, size = summary["unit"], f"{config.size.definition}_{summary['unit']}"
+    # What the edge of the field cuts has neither its size nor its shape.
+    whole = counted[~counted["touches_border"]]
+    out = {"trends": plots.trends(frames, whole, size=size, unit=unit)}
+    if len(whole):
+        length, width = (whole[f"{c}_{unit}"].to_numpy(dtype=float) for c in ("length", "width"))
+        out |= {"shapes": plots.shapes(whole), "joint": plots.joint(length, width, unit=unit)}
     if len(points):
-        good = (shares > 0).to_numpy()
+        shares, volumes = (np.diff(points[c].to_numpy(dtype=float), prepend=0.0) for c in ("Q0", "Q3"))
+        good = shares > 0
         distribution = make_distribution(
-            points["size"][good], (volumes / shares)[good], weight=shares[good], definition=definition
+            points["size"].to_numpy(dtype=float)[good],
+            volumes[good] / shares[good],
+            weight=shares[good],
+            definition=config.size.definition,
         )
-        out["cumulative"] = plots.cumulative(points, summary)
-        out["density"] = plots.density(points, classes(distribution, width=config.size.class_width), summary)
+        table = classes(distribution, width=config.size.class_width)
+        out |= {"cumulative": plots.cumulative(points, summary), "density": plots.density(points, table, summary)}
     return out

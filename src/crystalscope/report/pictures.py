@@ -105,9 +105,11 @@ def overlay(
             continue
         touches = bool(counted.at[number, "touches_border"])
         outline = "".join(_path(p * scale, scale) for p in _polygons(entry))
-        title = f"particle {number}: {counted.at[number, size]:.4g} {unit}" + (", touches the border" if touches else "")
+        title = f"particle {number}: {counted.at[number, size]:.4g} {unit}" + (
+            ", touches the border" if touches else ""
+        )
         paths.append(
-            f'<g{" class=cut" if touches else ""}><title>{title}</title>'
+            f"<g{' class=cut' if touches else ''}><title>{title}</title>"
             f'<path class=under d="{outline}"/><path d="{outline}" stroke="{shown[number]}"/></g>'
         )
     alt = f"Frame with {len(counted)} counted particles outlined"
@@ -173,7 +175,7 @@ def montage(
     unit
         For the labels: µm or px.
     limit
-        Tiles at most, spread evenly over the order.
+        Tiles at most, spread over the order so that their sizes rise by even factors where there are enough particles.
 
     Returns
     -------
@@ -183,9 +185,16 @@ def montage(
     n = min(limit, len(ordered))
     if not n:
         return []
-    chosen = ordered.iloc[np.unique(np.linspace(0, len(ordered) - 1, n).round().astype(int))].reset_index(drop=True)
+    sizes = ordered[size].to_numpy(dtype=float)
+    step = np.arange(n)
+    picks = np.searchsorted(sizes, np.geomspace(sizes[0], sizes[-1], n))
+    # Each particle once: first never back, then never beyond the end.
+    picks = np.minimum(np.maximum.accumulate(picks - step) + step, len(sizes) - n + step)
+    chosen = ordered.iloc[picks].reset_index(drop=True)
     row_of = chosen.index // PER_ROW
-    chosen["half"] = np.ceil(0.6 * chosen["feret_max_px"].groupby(row_of).transform("max")).clip(lower=7).astype(int) + 3
+    chosen["half"] = (
+        np.ceil(0.6 * chosen["feret_max_px"].groupby(row_of).transform("max")).clip(lower=7).astype(int) + 3
+    )
     sources: dict[int, str] = {}
     pixel_size_um = None
     for frame, group in chosen.groupby("frame"):

@@ -1,4 +1,4 @@
-"""Plots of the report, each a function returning SVG text: the same data give the same bytes, whatever the user's style."""
+"""Plots of the report, each a function returning SVG text; the same data give the same bytes in any style."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _P = ParamSpec("_P")
 _BLUE, _PALE, _ORANGE, _GREY, _RED = "#1f5f99", "#c9dcec", "#c8551b", "#6b7580", "#e9b8b0"
 _MOST_POINTS = 1200
 _MOST_STEPS = 400
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     # Shipped with matplotlib, so the layout is the same everywhere; the page then sets its own, narrower font.
     "font.family": "DejaVu Sans",
@@ -60,7 +60,8 @@ def _svg(alt: str) -> Callable[[Callable[_P, Any]], Callable[_P, str]]:
             with mpl.rc_context():
                 mpl.rcdefaults()
                 # Names in the SVG are hashed with the salt: one salt per plot keeps them apart on one page.
-                mpl.rcParams.update({**_STYLE, "svg.hashsalt": draw.__name__})
+                mpl.rcParams.update(_STYLE)
+                mpl.rcParams["svg.hashsalt"] = draw.__name__
                 buffer = io.StringIO()
                 draw(*args, **kwargs).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
             return _inline(buffer.getvalue(), alt)
@@ -71,7 +72,7 @@ def _svg(alt: str) -> Callable[[Callable[_P, Any]], Callable[_P, str]]:
 
 
 def _inline(text: str, alt: str) -> str:
-    """SVG for a page of HTML: no metadata, no style that leaks, no names that occur twice, size and font by the page."""
+    """SVG for a page of HTML: no metadata, style or names that meet others; size and font by the page."""
     text = text[text.index("<svg") :]
     for pattern in (r"<metadata>.*?</metadata>", r"<style .*?</style>", r"<!--.*?-->", r' id="[a-zA-Z]+[\w.]*_\d+"'):
         text = re.sub(pattern, "", text, flags=re.DOTALL)
@@ -158,9 +159,9 @@ def density(points: pd.DataFrame, table: pd.DataFrame, summary: dict[str, Any]) 
     # Evenly over the sizes: the curve is smooth.
     size = points["size"].to_numpy(dtype=float)
     at = np.unique(np.searchsorted(size, np.linspace(size[0], size[-1], _MOST_STEPS)))
-    largest = table["largest"].dropna()
+    largest, unit = table["largest"].dropna(), _mu(summary["unit"])
     for axis, by in zip(figure.subplots(1, 2), ("0", "3"), strict=True):
-        axis.stairs(table[f"q{by}"], edges, fill=True, color=_PALE, label=f"classes of {edges[1] - edges[0]:g}")
+        axis.stairs(table[f"q{by}"], edges, fill=True, color=_PALE, label=f"classes of {edges[1] - edges[0]:g} {unit}")
         axis.plot(size[at], points[f"q{by}"].to_numpy()[at], color=_BLUE, lw=1.3, label="kernel estimate")
         axis.plot(
             largest,
@@ -174,7 +175,7 @@ def density(points: pd.DataFrame, table: pd.DataFrame, summary: dict[str, Any]) 
         name = "q₀, by number" if by == "0" else "q₃, by volume"
         axis.set(
             xlabel=_label(summary["size_definition"], summary["unit"]),
-            ylabel=f"{name} / (1/{_mu(summary['unit'])})",
+            ylabel=f"{name} / (1/{unit})",
             ylim=(0, None),
             xlim=(0, None),
         )
@@ -191,9 +192,9 @@ def shapes(particles: pd.DataFrame) -> Any:
     particles
         Columns aspect_ratio, form_factor, solidity and length_to_width; may hold NaN.
     """
-    figure = _figure(9.2, 2.3)
+    figure = _figure(4.9, 3.9)
     names = ("aspect_ratio", "form_factor", "solidity", "length_to_width")
-    for axis, name in zip(figure.subplots(1, 4), names, strict=True):
+    for axis, name in zip(figure.subplots(2, 2).ravel(), names, strict=True):
         values = particles[name].dropna().to_numpy(dtype=float)
         low = 1.0 if name == "length_to_width" else 0.0
         top = max(low + 1.0, float(np.quantile(values, 0.99))) if values.size else low + 1.0
@@ -205,7 +206,7 @@ def shapes(particles: pd.DataFrame) -> Any:
             axis.set_title(f"median {middle:.2f}", color=_ORANGE)
         axis.set(xlabel=name)
         axis.grid(visible=False, axis="x")
-    figure.axes[0].set_ylabel("% by number")
+    figure.supylabel("% by number", fontsize=8.5)
     return figure
 
 
@@ -220,14 +221,18 @@ def joint(length: Array, width: Array, *, unit: str) -> Any:
     unit
         um or px.
     """
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    figure = _figure(4.9, 3.6)
+    figure = _figure(4.9, 3.9)
     axis = figure.subplots()
     counts, a, b = joint_distribution(length, width, bins=28)
     if counts.size:
         share = 100 * counts * np.outer(np.diff(a), np.diff(b))
-        mesh = axis.pcolormesh(b, a, np.where(share > 0, share, np.nan), cmap="viridis_r", rasterized=False)
+        # Without the palest blues, in which a cell with one particle would not be seen.
+        blues = ListedColormap(colormaps["Blues"](np.linspace(0.25, 1, 128)))
+        mesh = axis.pcolormesh(b, a, np.where(share > 0, share, np.nan), cmap=blues)
         figure.colorbar(mesh, label="% by number", pad=0.02)
         low, high = max(a[0], b[0]) * 0.9, a[-1]
         for ratio in (1, 2, 5):
@@ -270,14 +275,16 @@ def trends(frames: pd.DataFrame, particles: pd.DataFrame, *, size: str, unit: st
         (axes[3], "focus", "focus / (1/px)", 1.0),
     ):
         axis.plot(*_binned(x[good], factor * frames.loc[good, column].to_numpy(dtype=float)), **style)
-        axis.set(ylabel=name, ylim=(0, None))
+        axis.set_ylabel(name)
     at, middle, window = _rolling_median(frames["frame"].to_numpy()[good], particles, size)
     times = dict(zip(frames["frame"], x, strict=True))
+    pooled = f"\n({window} frames)" if window > 1 else ""
     axes[1].plot([times[k] for k in at], middle, **style)
-    axes[1].set(ylabel=f"median {_label(size.rpartition('_')[0], unit)}\n({window} frames)", ylim=(0, None))
+    axes[1].set(ylabel=f"median {_label(size.rpartition('_')[0], unit)}{pooled}")
     axes[3].set(xlabel=label)
     bad = x[~good & np.isfinite(x)]
     for axis in axes:
+        axis.set_ylim(0, 1.1 * _highest(axis))
         if bad.size:
             axis.vlines(bad[:: math.ceil(bad.size / _MOST_STEPS)], 0, 1, axis.get_xaxis_transform(), _RED, lw=0.9)
             axis.collections[-1].set_zorder(0)
@@ -290,6 +297,12 @@ def trends(frames: pd.DataFrame, particles: pd.DataFrame, *, size: str, unit: st
         second.tick_params(colors=_ORANGE)
     figure.align_ylabels(axes)
     return figure
+
+
+def _highest(axis: Any) -> float:
+    """Highest finite value of the line of an axis; 1 where there is none above 0."""
+    y = axis.lines[0].get_ydata()
+    return float(np.max(y, where=np.isfinite(y), initial=0.0)) or 1.0
 
 
 def _clock(frames: pd.DataFrame) -> tuple[Array, str]:
@@ -305,13 +318,13 @@ def _clock(frames: pd.DataFrame) -> tuple[Array, str]:
 def _rolling_median(frames: NDArray[Any], particles: pd.DataFrame, size: str) -> tuple[NDArray[Any], Array, int]:
     """Median of the particles of neighbouring frames: middle frame, median (NaN without particles), frames pooled."""
     window = min(max(1, len(frames) // 12), 25)
-    starts = np.unique(np.linspace(0, len(frames) - window, _MOST_STEPS).astype(int)) if len(frames) else []
+    starts = np.unique(np.linspace(0, max(len(frames) - window, 0), _MOST_STEPS).astype(int))[: len(frames)]
     number, values = particles["frame"].to_numpy(), particles[size].to_numpy(dtype=float)
     middle = []
     for k in starts:
         first, last = np.searchsorted(number, [frames[k], frames[k + window - 1] + 1])
         middle.append(float(np.median(values[first:last])) if last > first else math.nan)
-    return frames[[k + window // 2 for k in starts]], np.array(middle), window
+    return frames[starts + window // 2], np.array(middle), window
 
 
 def _binned(x: Array, y: Array) -> tuple[Array, Array]:

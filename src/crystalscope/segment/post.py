@@ -50,6 +50,8 @@ def post_process(crops: list[Crop], *, field: FieldOfView, config: PostConfig) -
         if config.closing_radius_px > 0:
             mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(config.closing_radius_px))
         for part in _parts((row, column, mask), field.shape):
+            if np.count_nonzero(part[2]) < config.min_area_px:
+                continue
             whole = _filled(part, field.shape) if config.fill_holes else part
             kept.extend(_split(whole, config))
     kept = [c for c in kept if np.count_nonzero(c[2]) >= max(config.min_area_px, 1.0)]

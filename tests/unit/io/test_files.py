@@ -80,7 +80,8 @@ def test_a_full_disk_is_an_error_not_half_a_file():
 
     from crystalscope.io import tables
 
-    full = patch.object(tables.Path, "open", lambda *_a, **_k: open("/dev/full", "wb"))
+    device = Path("/dev/full").open("wb")  # noqa: SIM115 - handed to the code under test, which closes it
+    full = patch.object(tables.Path, "open", lambda *_a, **_k: device)
     with full, pytest.raises(WriteError, match="No space left"):
         tables.write_bytes(Path("x.bin"), b"0" * 10)
 
