@@ -60,6 +60,8 @@ class RunFolder:
 
     path: Path
     digest: str
+    _chunks: int | None = None
+    _following: int = 1
 
     @property
     def parts(self) -> Path:
@@ -128,12 +130,13 @@ class RunFolder:
 
     def append(self, chunk: Sequence[FrameResult], *, pixel_size_um: float | None) -> None:
         """Write the parts of a chunk; its ledger last, which makes it count."""
-        k = len(self.ledgers())
-        first = sum(
-            len(read_table(p, columns=["particle"])) for p in self.parts.glob("particles-*.parquet") if _number(p) < k
-        )
+        if self._chunks is None:
+            # Once for each start of the program: a run that goes on counts what is there.
+            self._chunks = len(self.ledgers())
+            parts = [p for p in self.parts.glob("particles-*.parquet") if _number(p) < self._chunks]
+            self._following = 1 + sum(len(read_table(p, columns=["particle"])) for p in parts)
+        k, following = self._chunks, self._following
         tables, annotations, images = [], [], []
-        following = first + 1
         for result in chunk:
             row = result.row
             images.append(
@@ -163,6 +166,7 @@ class RunFolder:
             lines = "".join(json.dumps(e, separators=(",", ":")) + "\n" for e in entries)
             write_text(self.parts / f"{name}-{k:06d}.jsonl", lines)
         write_table(self.parts / f"frames-{k:06d}.parquet", ledger_frame([r.row for r in chunk]))
+        self._chunks, self._following = k + 1, following
 
     def lines(self, name: str) -> Iterator[bytes]:
         """JSON lines of all chunks."""

@@ -22,7 +22,6 @@ from crystalscope.size import classes, make_distribution
 
 _SHOWN_FAULTS = 200
 _SHOWN_NOTES = 6
-_MONTAGE_FRAMES = 12
 _SHAPES = ("aspect_ratio", "form_factor", "solidity", "length_to_width")
 _SOURCES = ("frames.parquet", "particles.parquet", "sizes.csv", "summary.json")
 
@@ -81,7 +80,7 @@ def write_report(
         "no_interval": _no_interval(summary),
         "overlays": _overlays(run, read, outlines, names, size=size, limits=limits),
         "bar": pictures.colour_bar(limits),
-        "montage": _montage(run, read, frames, list(outlines), config=config, size=size),
+        "montage": _montage(run, read, outlines, size=size, limit=config.report.montage),
         "faults": frames[frames["status"].isin(["rejected", "failed"])].head(_SHOWN_FAULTS).to_dict("records"),
         "n_faults": int(frames["status"].isin(["rejected", "failed"]).sum()),
         "notes": _most_frequent(frames.loc[frames["status"].isin(["ok", "empty"]), "reason"]),
@@ -252,23 +251,18 @@ def _overlays(
 def _montage(
     run: Path,
     read: Callable[[int], Image],
-    frames: pd.DataFrame,
-    shown: list[int],
+    outlines: dict[int, list[dict[str, Any]]],
     *,
-    config: AnalyzeConfig,
     size: str,
+    limit: int,
 ) -> list[dict[str, Any]]:
-    """Montage of whole particles from frames spread over the run, those of the overlays among them."""
-    ok = frames.loc[frames["status"] == "ok", "frame"].to_numpy()
-    if not len(ok) or not config.report.montage:
+    """Montage of the whole particles of the frames that are shown."""
+    if not outlines or not limit:
         return []
-    more = max(_MONTAGE_FRAMES - len(shown), 0)
-    picks = ok[np.linspace(0, len(ok) - 1, more).round().astype(int)]
-    chosen = ", ".join(str(int(k)) for k in sorted({*shown, *picks}))
-    where = f"in_focus AND NOT touches_border AND frame IN ({chosen})"
+    where = f"in_focus AND NOT touches_border AND frame IN ({', '.join(str(k) for k in outlines)})"
     rows = _in_px(run, ["x", "y", "feret_max"], size, where=where)
     unit = "µm" if size.endswith("_um") else "px"
-    return pictures.montage(read, rows, size=size, unit=unit, limit=config.report.montage)
+    return pictures.montage(read, rows, outlines, size=size, unit=unit, limit=limit)
 
 
 def _plots(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cv2
@@ -116,7 +116,7 @@ def overlay(
     return (
         f'<svg class=overlay viewBox="0 0 {columns} {rows}" role="img" aria-label="{alt}" style="--u:{u:.3g}px">'
         f'<image href="{jpeg(picture)}" width="{columns}" height="{rows}"/>'
-        f'<path class=blurred d="{"".join(marks)}"/>'
+        f'<path class=blurred stroke="{"#15222e" if picture.mean() > 90 else "#dfe8f0"}" d="{"".join(marks)}"/>'
         f"{''.join(paths)}{_scale_bar(columns, rows, (image.pixel_size_um or 1.0) / scale, unit)}</svg>"
     )
 
@@ -160,9 +160,15 @@ def round_below(value: float) -> float:
 
 
 def montage(
-    read: Callable[[int], Image], particles: pd.DataFrame, *, size: str, unit: str, limit: int
+    read: Callable[[int], Image],
+    particles: pd.DataFrame,
+    outlines: Mapping[int, list[dict[str, Any]]],
+    *,
+    size: str,
+    unit: str,
+    limit: int,
 ) -> list[dict[str, Any]]:
-    """Crops of particles in order of size; the tiles of a row have one scale.
+    """Crops of particles in order of size, outlined; the tiles of a row have one scale.
 
     Parameters
     ----------
@@ -170,6 +176,8 @@ def montage(
         Gives a frame by its index; called once per frame, one at a time.
     particles
         Columns frame, particle, x_px, y_px, feret_max_px in px, and `size` in `unit`.
+    outlines
+        COCO entries by frame; particles without one are shown without outline.
     size
         Column in which they are ordered.
     unit
@@ -179,7 +187,7 @@ def montage(
 
     Returns
     -------
-    By row: ``edge`` (length of a tile's edge with its unit) and ``tiles`` (``src``, ``label``).
+    By row: ``edge`` (length of a tile's edge with its unit) and ``tiles`` (``svg``, ``label``).
     """
     ordered = particles.sort_values([size, "particle"], kind="stable")
     n = min(limit, len(ordered))
@@ -192,21 +200,36 @@ def montage(
     picks = np.minimum(np.maximum.accumulate(picks - step) + step, len(sizes) - n + step)
     chosen = ordered.iloc[picks].reset_index(drop=True)
     row_of = chosen.index // PER_ROW
-    chosen["half"] = (
-        np.ceil(0.6 * chosen["feret_max_px"].groupby(row_of).transform("max")).clip(lower=7).astype(int) + 3
-    )
-    sources: dict[int, str] = {}
+    widest = chosen["feret_max_px"].groupby(row_of).transform("max")
+    chosen["half"] = np.ceil(0.6 * widest).clip(lower=7).astype(int) + 3
+    tiles: dict[int, str] = {}
     pixel_size_um = None
     for frame, group in chosen.groupby("frame"):
         image = read(int(frame))
         pixel_size_um = image.pixel_size_um
         picture = eight_bit(image)
-        for k, r, c, half in zip(group.index, group["y_px"], group["x_px"], group["half"], strict=True):
-            sources[k] = jpeg(_crop(picture, int(r), int(c), half))
+        entries = {e["id"]: e for e in outlines.get(int(frame), [])}
+        for k, number, r, c, half, value in zip(
+            group.index,
+            group["particle"],
+            group["y_px"].astype(int),
+            group["x_px"].astype(int),
+            group["half"],
+            group[size],
+            strict=True,
+        ):
+            zoom, corner = _TILE / (2 * half), np.array([c - half, r - half])
+            polygons = _polygons(entries[number]) if number in entries else []
+            outline = "".join(_path((p - corner) * zoom, zoom) for p in polygons)
+            tiles[k] = (
+                f'<svg viewBox="0 0 {_TILE} {_TILE}" role="img" aria-label="Particle of {value:.3g} {unit}">'
+                f'<image href="{jpeg(_crop(picture, r, c, half))}" width="{_TILE}" height="{_TILE}"/>'
+                f'<path d="{outline}"/></svg>'
+            )
     return [
         {
             "edge": f"{2 * group['half'].iloc[0] * (pixel_size_um or 1.0):.3g} {unit}",
-            "tiles": [{"src": sources[k], "label": f"{v:.3g}"} for k, v in group[size].items()],
+            "tiles": [{"svg": tiles[k], "label": f"{v:.3g}"} for k, v in group[size].items()],
         }
         for _, group in chosen.groupby(row_of)
     ]

@@ -128,9 +128,14 @@ def cumulative(points: pd.DataFrame, summary: dict[str, Any]) -> Any:
             )
         axis.set(ylabel="Q₀, by number" if by == "number" else "Q₃, by volume", ylim=(0, 1.02))
         _size_axis(axis, size, summary)
-        axis.legend(loc="lower right" if x[-1] < 30 * x[0] else "upper left")
         axis.tick_params(labelleft=True)
+    _legend(figure)
     return figure
+
+
+def _legend(figure: Any) -> None:
+    """One legend above all axes, with what the last one shows."""
+    figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="outside upper left", ncols=4)
 
 
 def _lognormal(axis: Any, size: Array, fit: dict[str, Any]) -> None:
@@ -179,7 +184,7 @@ def density(points: pd.DataFrame, table: pd.DataFrame, summary: dict[str, Any]) 
             ylim=(0, None),
             xlim=(0, None),
         )
-        axis.legend()
+    _legend(figure)
     return figure
 
 
