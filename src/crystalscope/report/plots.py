@@ -76,7 +76,6 @@ def _inline(text: str, alt: str) -> str:
     text = text[text.index("<svg") :]
     for pattern in (r"<metadata>.*?</metadata>", r"<style .*?</style>", r"<!--.*?-->", r' id="[a-zA-Z]+[\w.]*_\d+"'):
         text = re.sub(pattern, "", text, flags=re.DOTALL)
-    text = re.sub(r"(font: [^;\"]*?px) 'DejaVu Sans'[^;\"]*", r"\1 var(--sans, sans-serif)", text)
     text = re.sub(r"\n\s*", "\n", text)
     box = re.search(r'viewBox="[^"]*"', text)
     head = f'<svg {box.group(0) if box else ""} role="img" aria-label="{alt}">'
@@ -291,8 +290,8 @@ def trends(frames: pd.DataFrame, particles: pd.DataFrame, *, size: str, unit: st
     for axis in axes:
         axis.set_ylim(0, 1.1 * _highest(axis))
         if bad.size:
-            axis.vlines(bad[:: math.ceil(bad.size / _MOST_STEPS)], 0, 1, axis.get_xaxis_transform(), _RED, lw=0.9)
-            axis.collections[-1].set_zorder(0)
+            at = bad[:: math.ceil(bad.size / _MOST_STEPS)]
+            axis.vlines(at, 0, 1, transform=axis.get_xaxis_transform(), colors=_RED, lw=0.9, zorder=0)
     warm = frames["temperature_c"].to_numpy(dtype=float)
     if np.isfinite(warm).any():
         second = axes[0].twinx()
