@@ -10,8 +10,10 @@ from crystalscope.size import bootstrap_figures
 pytestmark = pytest.mark.long
 
 
-@pytest.mark.parametrize("correlation", [0.0, 0.7])
-def test_coverage_of_intervals(correlation):
+# 40 frames correlated at 0.7 hold what seven independent ones do: the blocks cannot make up for all of it, and the
+# documentation says so.
+@pytest.mark.parametrize(("correlation", "least"), [(0.0, 0.90), (0.7, 0.80)])
+def test_coverage_of_intervals(correlation, least):
     """95 % intervals of D50 by number and by volume, 40 frames of 15 particles whose median wanders."""
     rng = np.random.default_rng(5)
     inside = {"D50_0": 0, "D50_3": 0, "D[1,0]": 0}
@@ -30,4 +32,4 @@ def test_coverage_of_intervals(correlation):
         for name in inside:
             inside[name] += got[name].lower <= truth[name] <= got[name].upper
     for name, count in inside.items():
-        assert 0.88 <= count / runs <= 0.99, f"{name}: {count / runs:.1%}"
+        assert least <= count / runs <= 0.99, f"{name}: {count / runs:.1%}"

@@ -22,6 +22,7 @@ _P = ParamSpec("_P")
 _BLUE, _PALE, _ORANGE, _GREY, _RED = "#1f5f99", "#c9dcec", "#c8551b", "#6b7580", "#e9b8b0"
 _MOST_POINTS = 1200
 _MOST_STEPS = 400
+_MOST_LINES = 150
 _STYLE: Any = {
     "svg.fonttype": "none",
     # Shipped with matplotlib, so the layout is the same everywhere; the page then sets its own, narrower font.
@@ -272,7 +273,7 @@ def trends(frames: pd.DataFrame, particles: pd.DataFrame, *, size: str, unit: st
     good = frames["status"].isin(["ok", "empty"]).to_numpy()
     figure = _figure(9.2, 6.2)
     axes = figure.subplots(4, 1, sharex=True)
-    style: dict[str, Any] = {"color": _BLUE, "lw": 0.9, "marker": ".", "ms": 3.5}
+    style: dict[str, Any] = {"color": _BLUE, "lw": 0.9, "marker": "." if len(frames) <= 150 else "", "ms": 3.5}
     for axis, column, name, factor in (
         (axes[0], "n_particles", "particles\nper frame", 1.0),
         (axes[2], "coverage", "coverage / %", 100.0),
@@ -290,8 +291,8 @@ def trends(frames: pd.DataFrame, particles: pd.DataFrame, *, size: str, unit: st
     for axis in axes:
         axis.set_ylim(0, 1.1 * _highest(axis))
         if bad.size:
-            at = bad[:: math.ceil(bad.size / _MOST_STEPS)]
-            axis.vlines(at, 0, 1, transform=axis.get_xaxis_transform(), colors=_RED, lw=0.9, zorder=0)
+            shown = bad[:: math.ceil(bad.size / _MOST_LINES)]
+            axis.vlines(shown, 0, 1, transform=axis.get_xaxis_transform(), colors=_RED, lw=0.9, zorder=0)
     warm = frames["temperature_c"].to_numpy(dtype=float)
     if np.isfinite(warm).any():
         second = axes[0].twinx()

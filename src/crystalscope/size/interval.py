@@ -18,8 +18,9 @@ def block_length(series: Array) -> int:
     """Length of the blocks for a circular block bootstrap of a series of frames.
 
     The rule of Politis and White (Econometric Reviews 23 (2004) 53; corrected 29 (2009) 372): from the
-    autocorrelation up to the lag after which it stays insignificant. At most a fifth of the series, so that there
-    are five blocks. 1 for a series without variation.
+    autocorrelation up to the lag after which it stays insignificant. At least the cube root of the number of
+    frames, because a short series does not show its autocorrelation; at most a fifth of the series, so that there are
+    five blocks. 1 for a series without variation.
     """
     n = len(series)
     centred = series - series.mean()
@@ -41,9 +42,9 @@ def block_length(series: Array) -> int:
     covariance = rho[np.abs(lags)] * variance
     g = float((taper * np.abs(lags) * covariance).sum())
     d = 4 / 3 * float((taper * covariance).sum()) ** 2
-    if d <= 0:
-        return 1
-    return int(np.clip(round((2 * g * g / d) ** (1 / 3) * n ** (1 / 3)), 1, max(1, n // 5)))
+    least = round(n ** (1 / 3))
+    found = round((2 * g * g / d) ** (1 / 3) * n ** (1 / 3)) if d > 0 else least
+    return int(np.clip(found, least, max(1, n // 5)))
 
 
 def bootstrap_figures(
@@ -91,9 +92,7 @@ def bootstrap_figures(
     if n_frames < LEAST_FRAMES:
         reason = f"{n_frames} frames; an interval needs {LEAST_FRAMES}"
         return {name: _figure(v_, reason) for name, v_ in zip(FIGURES, values, strict=True)}
-    counts = np.bincount(f, weights=w, minlength=n_frames).astype(float)
-    volumes = np.bincount(f, weights=w * v, minlength=n_frames).astype(float)
-    length = max(block_length(counts), block_length(volumes))
+    length = max(block_length(s) for s in _influences(x, v, w, f, n_frames))
     generator = np.random.default_rng(rng)
     blocks = math.ceil(n_frames / length)
     samples = np.full((replicates, len(FIGURES)), math.nan)
@@ -112,6 +111,15 @@ def bootstrap_figures(
         lower, upper = np.quantile(good, [tail, 1 - tail])
         out[name] = Figure(float(values[i]), float(lower), float(upper), level)
     return out
+
+
+def _influences(x: Array, v: Array, w: Array, f: NDArray[np.integer], n_frames: int) -> list[Array]:
+    """What each frame does to the count and to the medians by number and by volume: its sum of signs about them."""
+    series = [w]
+    for share in (w, w * v):
+        k = int(np.searchsorted(np.cumsum(share), 0.5 * share.sum()))
+        series.append(share * np.where(x <= x[min(k, len(x) - 1)], 0.5, -0.5))
+    return [np.bincount(f, weights=s, minlength=n_frames).astype(float) for s in series]
 
 
 def _figure(value: float, reason: str) -> Figure:

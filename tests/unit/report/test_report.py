@@ -6,12 +6,12 @@ import re
 
 import numpy as np
 import pytest
+from tests.conftest import picture, save
 
 from crystalscope.config import load_config
 from crystalscope.core import Image
 from crystalscope.pipeline import analyze
 from crystalscope.report import pictures
-from tests.conftest import picture, save
 
 
 @pytest.fixture(scope="module")
