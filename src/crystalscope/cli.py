@@ -89,7 +89,7 @@ def demo(
         pictures = out / "pictures"
         scenes, log = demo_frames()
         typer.echo(f"Rendering a cooling batch into {pictures} …")
-        write_frames(scenes, pictures)
+        write_csv(out / "truth.csv", write_frames(scenes, pictures))
         write_csv(out / "temperature.csv", log)
         settings = load_config(
             input={

@@ -117,14 +117,14 @@ def open_sequence(path: str | Path, *, config: InputConfig) -> Source:
             frames.append(FrameRef(0, name, name))
         clocks += [math.nan] * parts
     frames = [replace(f, index=i) for i, f in enumerate(frames)]
-    warnings = [f"{others} files that are no pictures were left out"] if others else []
+    warnings = [f"files left out because they are no pictures: {others}"] if others else []
     pixel_size, scale_warning = _scale(config, scales, len(files))
     warnings += scale_warning
     times, epoch = _times(root, frames, clocks, config)
     cleaned, notes = clean_times([f.name for f in frames], times)
     dropped = sum(1 for n in notes if n)
     if dropped:
-        warnings.append(f"{dropped} frames have a time that another has or that goes back; their time was dropped")
+        warnings.append(f"frames whose time was dropped because another has it or it goes back: {dropped}")
     frames = [
         replace(f, time_s=t, note="; ".join(x for x in (f.note, n) if x))
         for f, t, n in zip(frames, cleaned, notes, strict=True)

@@ -176,7 +176,7 @@ def demo_frames(*, frames: int = 24, rng: int = 7) -> tuple[Iterator[Scene], pd.
 
 
 def write_frames(scenes: Iterable[Scene], folder: Path) -> pd.DataFrame:
-    """Write pictures as PNG and the truth as truth.csv; returns the truth with a column file."""
+    """Write pictures as PNG; returns the truth of all of them with a column file."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = []
     for scene in scenes:
@@ -185,6 +185,4 @@ def write_frames(scenes: Iterable[Scene], folder: Path) -> pd.DataFrame:
         assert ok
         (folder / scene.image.source).write_bytes(png.tobytes())
         tables.append(scene.truth.assign(file=scene.image.source))
-    truth = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    truth.to_csv(folder / "truth.csv", index=False, lineterminator="\n")
-    return truth
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

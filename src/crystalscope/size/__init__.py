@@ -168,6 +168,8 @@ def size_points(distribution: SizeDistribution) -> pd.DataFrame:
 def summarize(corrected: SizeDistribution, uncorrected: SizeDistribution, *, config: AnalyzeConfig) -> dict[str, Any]:
     """The figures as they stand in summary.json."""
     c = config.size
+    # The censored fit has classes in place of particles.
+    n = uncorrected.n if corrected.volume_model == "length^3" else corrected.n
     w = corrected.number_weight
     t = np.log(corrected.size) if corrected.n else np.zeros(0)
     gsd = math.exp(math.sqrt(max(float((w * t * t).sum() - (w * t).sum() ** 2), 0.0))) if corrected.n else math.nan
@@ -177,9 +179,9 @@ def summarize(corrected: SizeDistribution, uncorrected: SizeDistribution, *, con
         "volume_model": corrected.volume_model,
         "correction": corrected.correction,
         "level": c.level,
-        "n_sized": corrected.n,
+        "n_sized": n,
         "gsd_number": gsd,
-        "number_line": number_line(corrected.n, gsd, precision=c.precision, confidence=c.level),
+        "number_line": number_line(n, gsd, precision=c.precision, confidence=c.level),
         "corrected": _figures(corrected),
         "uncorrected": _figures(uncorrected),
     }

@@ -29,7 +29,7 @@ def test_natural_order_and_left_out_files(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     source = open_sequence(tmp_path, config=InputConfig())
     assert names(source) == ["frame_2.png", "frame_10.png", "sub/frame_1.png"]
-    assert source.warnings == ("1 files that are no pictures were left out",)
+    assert source.warnings == ("files left out because they are no pictures: 1",)
     assert sorted(["b10", "b9", "a"], key=natural_key) == ["a", "b9", "b10"]
 
 
