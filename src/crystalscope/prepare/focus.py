@@ -37,14 +37,42 @@ def sharpness_maps(contrast: NDArray[np.float32], *, noise: float) -> tuple[NDAr
     steepness = _gradient(contrast, np.float32(_NOISE_GRADIENT * noise))
     gradient = cv2.dilate(steepness, np.ones((3, 3), np.uint8))
     # 8 bit is enough for a range and four times as fast.
-    low, high = float(contrast.min()), float(contrast.max())
-    span = max(high - low, 1e-9)
-    coarse = ((contrast - np.float32(low)) * np.float32(255.0 / span)).astype(np.uint8)
+    coarse, span = _coarse(contrast)
     window = np.ones((2 * REACH_PX + 1, 2 * REACH_PX + 1), np.uint8)
-    reach = cv2.subtract(cv2.dilate(coarse, window), cv2.erode(coarse, window))
-    reach = reach.astype(np.float32) * np.float32(span / 255.0)
+    steps = cv2.subtract(cv2.dilate(coarse, window), cv2.erode(coarse, window))
     # The range of noise alone is some five standard deviations: below it an edge is none.
-    sharpness = gradient / np.maximum(reach, np.float32(max(5.0 * noise, 1e-6)))
+    return _ratio(gradient, steps, np.float32(span / 255.0), np.float32(max(5.0 * noise, 1e-6)))
+
+
+@njit(cache=True, nogil=True)
+def _coarse(contrast):  # type: ignore[no-untyped-def]
+    """The contrast in 256 steps from its lowest value over its span."""
+    rows, columns = contrast.shape
+    low, high = contrast[0, 0], contrast[0, 0]
+    for r in range(rows):
+        for c in range(columns):
+            low = min(low, contrast[r, c])
+            high = max(high, contrast[r, c])
+    span = max(high - low, np.float32(1e-9))
+    out = np.empty((rows, columns), np.uint8)
+    scale = np.float32(255.0) / span
+    for r in range(rows):
+        for c in range(columns):
+            out[r, c] = np.uint8(min((contrast[r, c] - low) * scale, np.float32(255.0)))
+    return out, span
+
+
+@njit(cache=True, nogil=True)
+def _ratio(gradient, steps, unit, floor):  # type: ignore[no-untyped-def]
+    """Gradient over reach, and reach, from the range in steps of `unit`."""
+    rows, columns = gradient.shape
+    sharpness = np.empty((rows, columns), np.float32)
+    reach = np.empty((rows, columns), np.float32)
+    for r in range(rows):
+        for c in range(columns):
+            span = np.float32(steps[r, c]) * unit
+            reach[r, c] = span
+            sharpness[r, c] = gradient[r, c] / max(span, floor)
     return sharpness, reach
 
 

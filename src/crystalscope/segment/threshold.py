@@ -61,8 +61,9 @@ class ThresholdSegmenter:
             contrast[~picture.field.mask()] = 0.0
         sharp, reach = sharpness_maps(contrast, noise=noise)
         lowest = c.threshold.level or max(_LOWEST, 4.0 * noise)
-        labels, rule = self._regions(contrast, sharp, lowest)
-        instances, gated = post_process(self._crops(labels, contrast), field=picture.field, config=c.post)
+        eight = _eight_bit(contrast)
+        labels, rule = self._regions(contrast, eight, sharp, lowest)
+        instances, gated = post_process(self._crops(labels, eight), field=picture.field, config=c.post)
         sharpness, edge = edge_sharpness(instances, sharp, reach)
         return Segmentation(
             _judged(instances, sharpness, edge, config=c),
@@ -77,11 +78,10 @@ class ThresholdSegmenter:
         return self.polarity or choose_polarity(*polarity_evidence(picture))
 
     def _regions(
-        self, contrast: NDArray[np.float32], sharp: NDArray[np.float32], lowest: float
+        self, contrast: NDArray[np.float32], eight: NDArray[np.uint8], sharp: NDArray[np.float32], lowest: float
     ) -> tuple[NDArray[np.int32], str]:
         """Label picture by the configured rule, and the rule with its numbers."""
         rule = self.config.threshold.rule
-        eight = _eight_bit(contrast)
         if rule == "tree":
             steps = np.geomspace(lowest, max(0.8, 2 * lowest), _LEVELS)
             table = np.searchsorted(steps, np.arange(256) / _FULL, side="right").astype(np.uint8)
@@ -109,10 +109,9 @@ class ThresholdSegmenter:
             return _labelled(mask), f"hysteresis {low:.3f}/{high:.3f}"
         return _labelled(mask), f"{rule} {low:.3f}"
 
-    def _crops(self, labels: NDArray[np.int32], contrast: NDArray[np.float32]) -> list[Crop]:
+    def _crops(self, labels: NDArray[np.int32], eight: NDArray[np.uint8]) -> list[Crop]:
         if not self.config.threshold.half_contrast:
             return crops_of(labels)
-        eight = _eight_bit(contrast)
         high = cv2.dilate(eight, np.ones((9, 9), np.uint8))
         low = cv2.erode(eight, np.ones((13, 13), np.uint8))
         return half_contrast_crops(labels, eight, high, low)
