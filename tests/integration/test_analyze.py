@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -281,4 +280,3 @@ def test_configuration_refuses_what_it_does_not_know(tmp_path):
 def test_errors_have_built_in_parents():
     assert issubclass(ReadError, OSError)
     assert issubclass(InputError, ValueError)
-    assert json.dumps({}) == "{}"
