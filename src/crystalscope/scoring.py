@@ -22,11 +22,10 @@ from crystalscope.score import (
     average_precision,
     confusion,
     match,
+    match_above,
     pooled,
+    sample_scores,
     semantic_scores,
-    weighted_ks,
-    weighted_quantile,
-    weighted_wasserstein,
 )
 
 _LEAST_AREA_PX = 40
@@ -71,7 +70,7 @@ def score_paths(predictions: Path, truth: Path, *, min_area_px: float = 0.0, pic
             f"expected pictures of the same names, got {', '.join(sorted(found)[:3])} … in {predictions} and "
             f"{', '.join(sorted(wanted)[:3])} … in {truth}"
         )
-    pairs, big, names = [], [], []
+    pairs, names = [], []
     matrix = np.zeros((2, 2), dtype=np.int64)
     for name in sorted(wanted):
         t = wanted[name]
@@ -81,7 +80,6 @@ def score_paths(predictions: Path, truth: Path, *, min_area_px: float = 0.0, pic
         pair = Pair(p.select(keep), t.instances, t.ignore | small)
         pairs.append(pair)
         names.append(name)
-        big.append(Pair(p.select(areas(p) >= max(min_area_px, _LEAST_AREA_PX)), t.instances, t.ignore | small))
         matrix += confusion(_union(p, None), _union(t.instances, ~t.ignore), classes=2, ignore=_ignored(t))
     at_50 = [match(p) for p in pairs]
     total, visible = pooled(at_50), pooled([match(p, visible=True) for p in pairs])
@@ -99,7 +97,9 @@ def score_paths(predictions: Path, truth: Path, *, min_area_px: float = 0.0, pic
             "panoptic_quality": total.panoptic_quality,
             "mean_iou_of_matched": total.iou / total.tp if total.tp else None,
             "f1_visible": visible.f1,
-            f"precision_over_{_LEAST_AREA_PX}px": pooled([match(p) for p in big]).precision,
+            f"precision_over_{_LEAST_AREA_PX}px": pooled(
+                [match_above(p, area_px=max(min_area_px, _LEAST_AREA_PX))[0] for p in pairs]
+            ).precision,
             **average_precision(pairs),
         },
         "pixels": semantic_scores(matrix) | {"classes": ["background", "particle"]},
@@ -179,12 +179,5 @@ def _distribution(
     out: dict[str, Any] = {"n_predicted": len(predicted[0]), "n_truth": len(truth[0])}
     for by, power in (("number", 0), ("volume", 3)):
         (x, wx), (y, wy) = ((s, w * s**power) for s, w in (predicted, truth))
-        entry: dict[str, Any] = {
-            "ks": weighted_ks(x, wx, y, wy),
-            "wasserstein": weighted_wasserstein(x, wx, y, wy),
-        }
-        for name, share in (("D10", 0.1), ("D50", 0.5), ("D90", 0.9)):
-            a, b = weighted_quantile(x, wx, share), weighted_quantile(y, wy, share)
-            entry[name] = {"predicted": a, "truth": b, "relative_error": a / b - 1}
-        out[by] = entry
+        out[by] = sample_scores(x, wx, y, wy)
     return out

@@ -1,7 +1,22 @@
 """Measures of agreement with truth."""
 
-from crystalscope.score.distributions import weighted_ks, weighted_quantile, weighted_wasserstein
-from crystalscope.score.instances import Matching, Pair, areas, average_precision, mask_iou, match, pooled
+from crystalscope.score.distributions import (
+    relative_error,
+    sample_scores,
+    weighted_ks,
+    weighted_quantile,
+    weighted_wasserstein,
+)
+from crystalscope.score.instances import (
+    Matching,
+    Pair,
+    areas,
+    average_precision,
+    mask_iou,
+    match,
+    match_above,
+    pooled,
+)
 from crystalscope.score.semantic import confusion, semantic_scores
 
 __all__ = [
@@ -12,7 +27,10 @@ __all__ = [
     "confusion",
     "mask_iou",
     "match",
+    "match_above",
     "pooled",
+    "relative_error",
+    "sample_scores",
     "semantic_scores",
     "weighted_ks",
     "weighted_quantile",

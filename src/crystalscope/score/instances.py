@@ -27,12 +27,19 @@ class Pair:
     predicted, truth
         Of one shape.
     ignore
-        (truth,) True for regions that are neither right nor wrong; None: none.
+        (truth,) True for regions that are neither right nor wrong (COCO's crowd: any number of predictions may
+        lie in one); None: none.
+
+    Raises
+    ------
+    InputError
+        When the pictures differ in size, or there is not one flag for every true particle.
     """
 
     predicted: Instances
     truth: Instances
-    ignore: NDArray[np.bool_] | None = None
+    # None stands for the default only in the constructor; afterwards there is an array.
+    ignore: NDArray[np.bool_] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.predicted.field.shape != self.truth.field.shape:
@@ -40,8 +47,7 @@ class Pair:
                 f"expected predictions and truth of one picture size, got {self.predicted.field.shape} and "
                 f"{self.truth.field.shape}"
             )
-        if self.ignore is None:
-            object.__setattr__(self, "ignore", np.zeros(len(self.truth), dtype=bool))
+        object.__setattr__(self, "ignore", _flags(self.ignore, len(self.truth)))
 
 
 def mask_iou(
@@ -57,11 +63,30 @@ def mask_iou(
         Compare visible masks instead of full ones.
     crowd
         (len(b),) regions for which the share of `a` inside the region is taken instead (COCO's rule).
+
+    Returns
+    -------
+    0 to 1; 0 where both masks are empty.
+
+    Raises
+    ------
+    InputError
+        When there is not one flag for every particle of `b`.
     """
-    pa = a.visible if visible and a.visible is not None else a.pixels
-    pb = b.visible if visible and b.visible is not None else b.pixels
-    flags = np.zeros(len(b), dtype=bool) if crowd is None else crowd
-    return _iou(a.boxes, pa, a.offsets, b.boxes, pb, b.offsets, flags)
+    pa, pb = _pixels(a, visible), _pixels(b, visible)
+    return _iou(a.boxes, pa, a.offsets, b.boxes, pb, b.offsets, _flags(crowd, len(b)))
+
+
+def _pixels(instances: Instances, visible: bool) -> NDArray[np.uint8]:
+    return instances.visible if visible and instances.visible is not None else instances.pixels
+
+
+def _flags(values: NDArray[np.bool_] | None, n: int) -> NDArray[np.bool_]:
+    # The kernels do not check their bounds: a flag too few would read past the end.
+    flags = np.zeros(n, dtype=bool) if values is None else np.asarray(values, dtype=bool)
+    if flags.shape != (n,):
+        raise InputError(f"expected one flag for each of {n} true particles, got shape {flags.shape}")
+    return flags
 
 
 @njit(cache=True, nogil=True)
@@ -91,9 +116,21 @@ def _iou(box_a, pix_a, off_a, box_b, pix_b, off_b, crowd):  # type: ignore[no-un
     return out
 
 
-def areas(instances: Instances) -> NDArray[np.float64]:
-    """(n,) px of the full masks."""
-    return np.array([float(instances.crop(i).sum()) for i in range(len(instances))])
+def areas(instances: Instances, *, visible: bool = False) -> NDArray[np.float64]:
+    """(n,) px of the full masks, or of the visible ones."""
+    if not len(instances):
+        return np.zeros(0)
+    return np.add.reduceat(_pixels(instances, visible), instances.offsets[:-1], dtype=np.float64)
+
+
+def _seen(pair: Pair, visible: bool) -> Pair:
+    """The pair without particles that are wholly covered: no prediction can reach them by visible masks."""
+    if not visible:
+        return pair
+    p, t = areas(pair.predicted, visible=True) > 0, areas(pair.truth, visible=True) > 0
+    if p.all() and t.all():
+        return pair
+    return Pair(pair.predicted.select(p), pair.truth.select(t), pair.ignore[t])
 
 
 @dataclass(frozen=True)
@@ -123,19 +160,52 @@ class Matching:
 
     @property
     def panoptic_quality(self) -> float:
-        """Sum of IoU / (tp + fp / 2 + fn / 2) (Kirillov et al., CVPR 2019); defined at threshold 0.5."""
+        """Sum of IoU / (tp + fp / 2 + fn / 2) (Kirillov et al., CVPR 2019); defined at threshold 0.5.
+
+        Equal to the product of `segmentation_quality` and `recognition_quality`. The definition is for particles
+        that do not overlap and an IoU above 0.5; overlapping ones are matched as `match` says, and an IoU of exactly
+        0.5 counts.
+        """
         total = self.tp + self.fp / 2 + self.fn / 2
         return self.iou / total if total else float("nan")
+
+    @property
+    def segmentation_quality(self) -> float:
+        """Mean IoU of the matched pairs; NaN without any."""
+        return self.iou / self.tp if self.tp else float("nan")
+
+    @property
+    def recognition_quality(self) -> float:
+        """tp / (tp + fp / 2 + fn / 2): another name of `f1`."""
+        return self.f1
 
 
 def match(pair: Pair, *, threshold: float = 0.5, visible: bool = False) -> Matching:
     """Match one to one so that as many pairs as possible reach the threshold (and then the sum of IoU is largest).
 
-    Predictions left over that lie by at least `threshold` of their area in ignored regions do not count as wrong.
+    Optimal (Hungarian), not greedy: the order of the particles and their scores do not matter. Predictions left
+    over that lie by at least `threshold` of their area in one ignored region do not count as wrong. With `visible`,
+    wholly covered particles are left out on both sides.
+
+    Parameters
+    ----------
+    pair
+        Predictions and truth of one picture.
+    threshold
+        Least IoU of a match, above 0, at most 1.
+    visible
+        Compare visible masks instead of full ones.
+
+    Raises
+    ------
+    InputError
+        When the threshold is out of range.
     """
     from scipy.optimize import linear_sum_assignment
 
-    assert pair.ignore is not None
+    if not 0 < threshold <= 1:
+        raise InputError(f"expected an IoU threshold above 0 and at most 1, got {threshold}")
+    pair = _seen(pair, visible)
     real = ~pair.ignore
     iou = mask_iou(pair.predicted, pair.truth, visible=visible, crowd=pair.ignore)
     good = np.where(iou[:, real] >= threshold, 1.0 + iou[:, real] / _MOST, 0.0)
@@ -149,6 +219,34 @@ def match(pair: Pair, *, threshold: float = 0.5, visible: bool = False) -> Match
     return Matching(tp, int(free.sum()), int(real.sum()) - tp, float(iou[:, real][rows[hit], columns[hit]].sum()))
 
 
+def match_above(
+    pair: Pair, *, area_px: float, threshold: float = 0.5, visible: bool = False
+) -> tuple[Matching, Matching]:
+    """Matchings for precision and for recall of particles of at least an area.
+
+    A particle near the limit may be predicted a little below it. The limit therefore acts on one side at a time:
+    precision is that of large predictions against all of the truth, recall that of large truth against all
+    predictions.
+
+    Parameters
+    ----------
+    pair, threshold, visible
+        See `match`.
+    area_px
+        Least area of the mask, px.
+
+    Returns
+    -------
+    The matching whose `precision` counts, and the one whose `recall` counts; their other figures mean nothing.
+    """
+    found = areas(pair.predicted, visible=visible) >= area_px
+    true = (areas(pair.truth, visible=visible) >= area_px) | pair.ignore
+    return (
+        match(Pair(pair.predicted.select(found), pair.truth, pair.ignore), threshold=threshold, visible=visible),
+        match(Pair(pair.predicted, pair.truth.select(true), pair.ignore[true]), threshold=threshold, visible=visible),
+    )
+
+
 def pooled(matchings: Sequence[Matching]) -> Matching:
     """Counts over several pictures."""
     return Matching(
@@ -159,20 +257,44 @@ def pooled(matchings: Sequence[Matching]) -> Matching:
     )
 
 
-def average_precision(pairs: Sequence[Pair], *, visible: bool = False) -> dict[str, float]:
+def average_precision(
+    pairs: Sequence[Pair], *, visible: bool = False, area_px: tuple[float, float] = (0.0, float("inf"))
+) -> dict[str, float]:
     """AP50, AP75 and AP50:95 by the protocol of COCO, one class, no limit on detections per picture.
 
     Predictions are taken in order of score over all pictures and matched greedily to the free truth of highest IoU;
-    those that match only ignored regions are left out; precision is interpolated at 101 recalls. NaN without truth.
+    those that match only ignored regions are left out; precision is interpolated at 101 recalls. Equal scores are
+    taken in the order of the pictures, as in pycocotools, so that a segmenter with few distinct scores gets a figure
+    that depends a little on that order. With `visible`, wholly covered particles are left out.
+
+    Parameters
+    ----------
+    pairs
+        One per picture; kinds are not told apart.
+    visible
+        Compare visible masks instead of full ones.
+    area_px
+        Smallest and largest area that counts, both included, px of the masks compared. Truth outside is ignored as
+        COCO does it: a prediction that matches it is left out, and so is an unmatched prediction outside.
+
+    Returns
+    -------
+    0 to 1; NaN without truth.
+
+    Source: T.-Y. Lin et al., Microsoft COCO, ECCV 2014; pycocotools.
     """
     scores, hits, left_out = [], [], []
     total = 0
-    for pair in pairs:
-        assert pair.ignore is not None
-        total += int((~pair.ignore).sum())
+    for given in pairs:
+        pair = _seen(given, visible)
+        size = areas(pair.truth, visible=visible)
+        ignore = pair.ignore | (size < area_px[0]) | (size > area_px[1])
+        total += int((~ignore).sum())
         order = np.argsort(-pair.predicted.score, kind="mergesort")
         iou = mask_iou(pair.predicted, pair.truth, visible=visible, crowd=pair.ignore)[order]
-        hit, skip = _greedy(iou, pair.ignore, THRESHOLDS)
+        hit, skip = _greedy(iou, ignore, pair.ignore, THRESHOLDS)
+        size = areas(pair.predicted, visible=visible)[order]
+        skip |= ~hit & ((size < area_px[0]) | (size > area_px[1]))[:, None]
         scores.append(pair.predicted.score[order])
         hits.append(hit)
         left_out.append(skip)
@@ -185,24 +307,27 @@ def average_precision(pairs: Sequence[Pair], *, visible: bool = False) -> dict[s
 
 
 @njit(cache=True, nogil=True)
-def _greedy(iou, ignore, thresholds):  # type: ignore[no-untyped-def]
+def _greedy(iou, ignore, crowd, thresholds):  # type: ignore[no-untyped-def]
     n, m = iou.shape
     hit = np.zeros((n, len(thresholds)), np.bool_)
     skip = np.zeros((n, len(thresholds)), np.bool_)
     for t in range(len(thresholds)):
+        least = min(thresholds[t], 1 - 1e-10)
         taken = np.zeros(m, np.bool_)
         for i in range(n):
-            best, at = min(thresholds[t], 1 - 1e-10), -1
-            for j in range(m):
-                if not ignore[j] and not taken[j] and iou[i, j] >= best:
-                    best, at = iou[i, j], j
+            at = -1
+            # An ignored region is taken only where no particle that counts is left for the prediction.
+            for ignored in (False, True):
+                best = least
+                for j in range(m):
+                    if ignore[j] == ignored and (crowd[j] or not taken[j]) and iou[i, j] >= best:
+                        best, at = iou[i, j], j
+                if at >= 0:
+                    break
             if at >= 0:
-                hit[i, t] = True
                 taken[at] = True
-                continue
-            for j in range(m):
-                if ignore[j] and iou[i, j] >= min(thresholds[t], 1 - 1e-10):
-                    skip[i, t] = True
+                hit[i, t] = not ignore[at]
+                skip[i, t] = ignore[at]
     return hit, skip
 
 

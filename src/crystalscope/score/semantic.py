@@ -17,13 +17,27 @@ def confusion(
 ) -> NDArray[np.int64]:
     """Pixels by true class (row) and predicted class (column), (classes, classes).
 
+    Matrices of several pictures add up.
+
+    Parameters
+    ----------
+    predicted, truth
+        (rows, columns) class of each pixel, 0 to ``classes - 1``.
+    classes
+        Number of classes, the background included.
+    ignore
+        (rows, columns) True where a pixel does not count; None: all count.
+
     Raises
     ------
     InputError
-        When the shapes differ or a class is out of range.
+        When the shapes differ, the pictures hold no whole numbers, or a class is out of range.
     """
-    if predicted.shape != truth.shape:
-        raise InputError(f"expected pictures of one shape, got {predicted.shape} and {truth.shape}")
+    shapes = {predicted.shape, truth.shape} | (set() if ignore is None else {ignore.shape})
+    if len(shapes) > 1:
+        raise InputError(f"expected pictures of one shape, got {' and '.join(map(str, sorted(shapes)))}")
+    if predicted.dtype.kind not in "biu" or truth.dtype.kind not in "biu":
+        raise InputError(f"expected classes as whole numbers, got {predicted.dtype} and {truth.dtype}; convert them")
     use = np.ones(truth.shape, dtype=bool) if ignore is None else ~ignore
     p, t = predicted[use].astype(np.int64), truth[use].astype(np.int64)
     if p.size and (min(p.min(), t.min()) < 0 or max(p.max(), t.max()) >= classes):
@@ -32,7 +46,17 @@ def confusion(
 
 
 def semantic_scores(matrix: NDArray[np.int64]) -> dict[str, object]:
-    """Pixel accuracy, IoU and F1 by class (NaN for a class that occurs in neither), mean IoU."""
+    """Pixel accuracy, IoU and F1 by class (NaN for a class that occurs in neither), mean IoU.
+
+    Parameters
+    ----------
+    matrix
+        (classes, classes) pixels, see `confusion`.
+
+    Returns
+    -------
+    ``accuracy``, ``iou`` and ``f1`` (lists by class) and ``mean_iou`` over the classes that occur; NaN without pixels.
+    """
     hit = np.diag(matrix).astype(float)
     either = matrix.sum(axis=0) + matrix.sum(axis=1) - hit
     with np.errstate(invalid="ignore", divide="ignore"):
