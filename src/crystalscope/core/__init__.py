@@ -14,12 +14,15 @@ from crystalscope.core.particles import (
     ledger_frame,
     particle_frame,
 )
+from crystalscope.core.scene import LABELS, TRUTH_COLUMNS, Scene
 
 __all__ = [
     "FRAME_COLUMNS",
     "KINDS",
+    "LABELS",
     "PARTICLE_COLUMNS",
     "STATUSES",
+    "TRUTH_COLUMNS",
     "Column",
     "FieldOfView",
     "Figure",
@@ -28,6 +31,7 @@ __all__ = [
     "ImageSequence",
     "Instances",
     "ParticleTable",
+    "Scene",
     "SizeDistribution",
     "Unit",
     "check_pixel_size",
