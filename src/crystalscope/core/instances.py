@@ -199,27 +199,66 @@ class Instances:
 
         `visible`: what is seen of each, where something covers it.
         """
-        boxes: list[tuple[int, int, int, int]] = []
+        for mask in masks:
+            if np.shape(mask) != field.shape:
+                raise InputError(f"expected masks of shape {field.shape}, got shape {np.shape(mask)}")
+        corners = np.zeros((len(masks), 2), dtype=np.int64)
+        return Instances.from_crops(masks, corners, field=field, score=score, kind=kind, visible=visible)
+
+    @staticmethod
+    def from_crops(
+        crops: Sequence[NDArray[np.bool_]],
+        corners: ArrayLike,
+        *,
+        field: FieldOfView,
+        score: ArrayLike | None = None,
+        kind: ArrayLike | None = None,
+        in_focus: ArrayLike | None = None,
+        visible: Sequence[NDArray[np.bool_]] | None = None,
+    ) -> Instances:
+        """Instances from masks cut out of the picture; they may overlap.
+
+        Parameters
+        ----------
+        crops
+            Full masks, each (rows, columns) of its own and not empty; empty margins are cut off.
+        corners
+            (n, 2) row and column of the first pixel of every crop in the picture.
+        field
+            The field of view; its shape is that of the picture.
+        score, kind, in_focus
+            (n,) as in `Instances`; None: the default.
+        visible
+            What is seen of each, of the shapes of `crops`, where something covers it.
+
+        Raises
+        ------
+        InputError
+            When a crop is empty or has pixels outside the picture.
+        """
+        origin = np.asarray(corners, dtype=np.int64).reshape(len(crops), 2)
+        boxes = np.zeros((len(crops), 4), dtype=np.int64)
         parts: list[NDArray[np.uint8]] = []
         seen: list[NDArray[np.uint8]] = []
-        for i, mask in enumerate(masks):
+        for i, mask in enumerate(crops):
             m = np.asarray(mask, dtype=bool)
             rows, columns = np.flatnonzero(m.any(axis=1)), np.flatnonzero(m.any(axis=0))
-            if m.shape != field.shape or rows.size == 0:
-                raise InputError(f"expected masks of shape {field.shape} with pixels, got shape {m.shape}")
-            r0, c0, r1, c1 = int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
-            boxes.append((r0, c0, r1, c1))
-            parts.append(m[r0:r1, c0:c1].astype(np.uint8).ravel())
+            if rows.size == 0:
+                raise InputError(f"expected masks with pixels, got an empty one of shape {m.shape}")
+            inside = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+            boxes[i] = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+            parts.append(m[inside].astype(np.uint8).ravel())
             if visible is not None:
-                seen.append(np.asarray(visible[i], dtype=np.uint8)[r0:r1, c0:c1].ravel())
+                seen.append(np.asarray(visible[i], dtype=bool)[inside].astype(np.uint8).ravel())
         n = len(boxes)
         return Instances(
             field,
-            np.array(boxes, dtype=np.int32).reshape(n, 4),
+            (boxes + np.tile(origin, 2)).astype(np.int32),
             _joined(parts),
             np.concatenate([[0], np.cumsum([p.size for p in parts], dtype=np.int64)]).astype(np.int64),
             np.ones(n, np.float32) if score is None else np.asarray(score, dtype=np.float32),
             None if kind is None else np.asarray(kind, dtype=np.uint8),  # type: ignore[arg-type]
+            in_focus=None if in_focus is None else np.asarray(in_focus, dtype=bool),  # type: ignore[arg-type]
             visible=None if visible is None else _joined(seen),
         )
 

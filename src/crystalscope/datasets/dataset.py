@@ -35,6 +35,11 @@ class Dataset:
         Offline size distributions by name, columns size_um and any of q0, Q0, q3, Q3, count.
     notes
         What was found, what was expected, what was skipped.
+    chords
+        Chord length distributions by name, columns as in `chord_tables.CHORD_COLUMNS`.
+    named
+        For annotation files (as in `annotations`, with forward slashes) whose file names are not those of `frames`: the
+        ``file`` that each name means. Names that are not among them are left out, as they have been told in `notes`.
     """
 
     root: Path
@@ -43,6 +48,8 @@ class Dataset:
     annotations: tuple[Path, ...] = ()
     sizes: dict[str, pd.DataFrame] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    chords: dict[str, pd.DataFrame] = field(default_factory=dict)
+    named: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -62,6 +69,8 @@ class Dataset:
     def truth(self) -> dict[str, Annotated]:
         """Annotations by picture, keyed by the ``file`` of `frames`.
 
+        Where several files annotate one picture, the one with more particles counts, the first of equal ones.
+
         Raises
         ------
         ReadError
@@ -71,14 +80,21 @@ class Dataset:
         by_end = {n: n for n in names} | {n.removeprefix(self.manifest.pictures + "/"): n for n in names}
         out: dict[str, Annotated] = {}
         for path in self.annotations:
+            known = self.named.get(path.as_posix())
             for entry in read_coco(self.root / path):
                 name = entry.file_name.replace("\\", "/")
+                if known is not None:
+                    if name not in known:
+                        continue
+                    name = known[name]
                 if name not in by_end:
                     raise ReadError(
                         f"expected the pictures that {path} annotates in {self.root}, {name} is missing; restore it or "
                         "remove its entry"
                     )
-                out[by_end[name]] = entry
+                file = by_end[name]
+                if file not in out or len(entry.instances) > len(out[file].instances):
+                    out[file] = entry
         return out
 
 

@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from crystalscope.core import KINDS, FieldOfView, Instances
-from crystalscope.errors import ReadError
+from crystalscope.errors import InputError, ReadError
+from crystalscope.io.regions import Region as Region
+from crystalscope.io.regions import aligned, decode_region, encode_region, polygon_region
+from crystalscope.io.regions import decode_rle as decode_rle
+from crystalscope.io.regions import encode_rle as encode_rle
+from crystalscope.io.regions import rasterize as rasterize
+
+T = TypeVar("T")
+
+_WORDS = {
+    "crystal": (
+        "particle",
+        "bead",
+        "sphere",
+        "needle",
+        "rod",
+        "elongated",
+        "platelet",
+        "plate",
+        "block",
+        "prism",
+        "cube",
+        "bipyramid",
+    ),
+    "agglomerate": ("agglomerated", "aggregate", "cluster"),
+    "bubble": ("air bubble", "gas bubble"),
+    "droplet": ("drop", "oil droplet", "oil drop"),
+    "other": ("ufo", "unknown", "dust", "fibre", "fiber", "scratch"),
+}
+_KIND_OF_WORD = {word: kind for kind, words in _WORDS.items() for word in (kind, *words)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,22 +58,71 @@ class Annotated:
         (n,) ids of the annotations.
     ignore
         (n,) True for regions that are neither right nor wrong (``iscrowd`` or ``ignore``).
+    labels
+        (n,) class names, as the annotators named them; by default the names of the kinds. The kind says how a particle
+        is counted, the label what it was called.
+    attributes
+        (n,) further properties of each particle, by name; by default none.
+
+    Raises
+    ------
+    InputError
+        When there is not one value for each particle.
     """
 
     file_name: str
     instances: Instances
     ids: NDArray[np.int64]
     ignore: NDArray[np.bool_]
+    # None stands for the default only in the constructor; afterwards there is a tuple.
+    labels: tuple[str, ...] = None  # type: ignore[assignment]
+    attributes: tuple[Mapping[str, Any], ...] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        n = len(self.instances)
+        object.__setattr__(self, "labels", _or(self.labels, tuple(KINDS[k] for k in self.instances.kind)))
+        object.__setattr__(self, "attributes", _or(self.attributes, ({},) * n))
+        for name in ("ids", "ignore", "labels", "attributes"):
+            if len(getattr(self, name)) != n:
+                raise InputError(
+                    f"expected one of {name} for each of {n} particles of {self.file_name}, got "
+                    f"{len(getattr(self, name))}"
+                )
 
 
-def categories() -> list[dict[str, Any]]:
-    """The categories: ids from 1 in the order of `core.KINDS`."""
-    return [{"id": i + 1, "name": k, "supercategory": "particle"} for i, k in enumerate(KINDS)]
+def _or(value: T | None, default: T) -> T:
+    return default if value is None else value
 
 
-def coco_pieces(images: Iterable[bytes], annotations: Iterable[bytes]) -> Iterator[bytes]:
-    """A COCO file in pieces, from JSON lines of images and annotations, in constant memory."""
-    yield b'{"info": {"description": "crystalscope"},\n"categories": ' + json.dumps(categories()).encode()
+def kind_of_label(label: str) -> str | None:
+    """Kind of particle that a class name stands for, by its words in singular or plural; None: unknown."""
+    word = " ".join(label.casefold().replace("_", " ").replace("-", " ").split())
+    return _KIND_OF_WORD.get(word) or _KIND_OF_WORD.get(word.removesuffix("s"))
+
+
+def categories(own: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """The categories: ids from 1 in the order of `core.KINDS`, then one's own classes.
+
+    Parameters
+    ----------
+    own
+        Kinds by class name; the kind becomes the supercategory. Names of kinds are left out.
+    """
+    out = [{"id": i + 1, "name": k, "supercategory": "particle"} for i, k in enumerate(KINDS)]
+    for name, kind in (own or {}).items():
+        if name not in KINDS:
+            out.append({"id": len(out) + 1, "name": name, "supercategory": kind})
+    return out
+
+
+def coco_pieces(
+    images: Iterable[bytes], annotations: Iterable[bytes], *, own: Mapping[str, str] | None = None
+) -> Iterator[bytes]:
+    """A COCO file in pieces, from JSON lines of images and annotations, in constant memory.
+
+    `own`: one's own classes, as in `categories`.
+    """
+    yield b'{"info": {"description": "crystalscope"},\n"categories": ' + json.dumps(categories(own)).encode()
     for name, lines in (("images", images), ("annotations", annotations)):
         yield f',\n"{name}": ['.encode()
         first = True
@@ -67,153 +144,185 @@ def segmentation(polygons: list[NDArray[np.int64]], mask: Instances | None = Non
         The particle whose mask is written as compressed RLE instead.
     """
     if mask is not None:
-        return encode_rle(mask.mask(index))
+        row, column = mask.boxes[index, :2]
+        return encode_region(Region(int(row), int(column), mask.crop(index)), mask.field.shape)
     return [p.ravel().tolist() for p in polygons]
 
 
-def encode_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """Compressed COCO RLE of a mask (rows, columns): column-major runs, counts as in pycocotools."""
-    flat = np.asfortranarray(mask).ravel(order="F")
-    change = np.flatnonzero(np.diff(np.concatenate([[False], flat, [not flat[-1]]])))
-    counts = np.diff(np.concatenate([[0], change])).tolist()
-    text = []
-    for i, count in enumerate(counts):
-        x = int(count - counts[i - 2]) if i > 2 else int(count)
-        more = True
-        while more:
-            c = x & 0x1F
-            x >>= 5
-            more = x != -1 if c & 0x10 else x != 0
-            text.append(chr((c | 0x20 if more else c) + 48))
-    return {"size": [int(mask.shape[0]), int(mask.shape[1])], "counts": "".join(text)}
-
-
-def decode_rle(rle: dict[str, Any]) -> NDArray[np.bool_]:
-    """Mask (rows, columns) of a COCO RLE, compressed or not.
+def polygons_of(segmentation: Any) -> list[NDArray[np.float64]]:
+    """(k, 2) points x, y of the polygons of a COCO segmentation that is no RLE.
 
     Raises
     ------
     ReadError
-        When the runs do not fill the size.
+        When the coordinates are no pairs of finite numbers.
     """
-    rows, columns = (int(x) for x in rle["size"])
-    counts = rle["counts"]
-    if isinstance(counts, str | bytes):
-        data = counts.encode() if isinstance(counts, str) else counts
-        counts = []
-        at = 0
-        while at < len(data):
-            x = k = 0
-            more = True
-            while more and at < len(data):
-                c = data[at] - 48
-                x |= (c & 0x1F) << 5 * k
-                more = bool(c & 0x20)
-                at += 1
-                k += 1
-                if not more and c & 0x10:
-                    x |= -1 << 5 * k
-            counts.append(x + counts[-2] if len(counts) > 2 else x)
-    if sum(counts) != rows * columns or min(counts, default=0) < 0:
-        raise ReadError(f"expected RLE runs over {rows} x {columns} px, got {sum(counts)}; the file is damaged")
-    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return flat.reshape((rows, columns), order="F")
+    flat = isinstance(segmentation, list) and bool(segmentation) and isinstance(segmentation[0], int | float)
+    out = []
+    for polygon in [segmentation] if flat else segmentation:
+        try:
+            points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+        except (TypeError, ValueError) as e:
+            raise ReadError(f"expected pairs of coordinates x, y, got {str(polygon)[:60]}; draw it again") from e
+        if not np.isfinite(points).all():
+            raise ReadError("expected finite coordinates, got NaN or infinity; draw it again")
+        out.append(points)
+    return out
 
 
-def rasterize(polygons: list[list[float]], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Mask of polygons [x0, y0, x1, y1, …] in COCO coordinates (pixel corners).
+@dataclass(frozen=True, eq=False)
+class CocoFile:
+    """A COCO file as it stands on disk.
 
-    A pixel belongs to the mask when its centre lies inside a polygon (even-odd within one polygon, union over
-    several). For polygons on pixel corners this is exact; for others pycocotools may differ at pixels whose
-    centre is within 0.1 px of an edge.
+    Parameters
+    ----------
+    path
+        The file.
+    images
+        Entries by id.
+    annotations
+        Entries by id of their image.
+    categories
+        Entries by id.
+    orphans
+        Annotations of a picture that the file does not list; none where it was read strictly.
     """
-    mask = np.zeros(shape, dtype=np.bool_)
-    for polygon in polygons:
-        points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
-        if len(points) >= 3:
-            _fill(points, mask)
-    return mask
+
+    path: Path
+    images: dict[Any, dict[str, Any]]
+    annotations: dict[Any, list[dict[str, Any]]]
+    categories: dict[Any, dict[str, Any]]
+    orphans: list[dict[str, Any]]
+
+    def class_of(self, entry: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Class name and kind of an annotation; the kind is None where neither its name nor the file tells it.
+
+        A class that is the only one of the file stands for crystals.
+        """
+        category = self.categories.get(entry.get("category_id"))
+        if category is not None:
+            name = str(category["name"])
+        else:
+            name = f"category {entry.get('category_id')}" if self.categories else "crystal"
+        stated = (entry.get("kind"), name, (category or {}).get("supercategory"))
+        kind = next((str(s) for s in stated if s in KINDS), None) or kind_of_label(name)
+        if kind is None and len(self.categories) <= 1:
+            kind = "crystal"
+        return name, kind
 
 
-@njit(cache=True, nogil=True)
-def _fill(points, mask):  # type: ignore[no-untyped-def]
-    rows, columns = mask.shape
-    n = len(points)
-    crossings = np.empty(n, np.float64)
-    first = max(0, int(np.floor(points[:, 1].min() - 0.5)))
-    last = min(rows, int(np.ceil(points[:, 1].max() + 0.5)))
-    for r in range(first, last):
-        y = r + 0.5
-        k = 0
-        for i in range(n):
-            x0, y0 = points[i]
-            x1, y1 = points[(i + 1) % n]
-            if (y0 <= y) != (y1 <= y):
-                crossings[k] = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
-                k += 1
-        xs = np.sort(crossings[:k])
-        for j in range(0, k - 1, 2):
-            a = max(0, int(np.ceil(xs[j] - 0.5)))
-            b = min(columns, int(np.ceil(xs[j + 1] - 0.5)))
-            for c in range(a, b):
-                mask[r, c] = True
+def load_coco(path: str | Path, *, strict: bool = True) -> CocoFile:
+    """Read a COCO file without decoding its masks.
+
+    Parameters
+    ----------
+    path
+        The file.
+    strict
+        Refuse an annotation that names no picture of the file, instead of putting it with the orphans.
+
+    Raises
+    ------
+    ReadError
+        When the file is no COCO.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        images = {i["id"]: i for i in data["images"]}
+        entries = data["annotations"]
+        named = {c["id"]: c for c in data.get("categories") or [] if c["name"] is not None}
+        by_image: dict[Any, list[dict[str, Any]]] = {i: [] for i in images}
+        orphans: list[dict[str, Any]] = []
+        for entry in entries:
+            by_image.get(entry.get("image_id"), orphans).append(entry)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise ReadError(f"expected COCO with images and annotations in {path}, got: {e}; export it again") from e
+    if strict and orphans:
+        raise ReadError(
+            f"expected annotation {orphans[0].get('id')} in {path.name} to name a picture of the file, got image_id "
+            f"{orphans[0].get('image_id')}"
+        )
+    return CocoFile(path, images, by_image, named, orphans)
 
 
 def read_coco(path: str | Path) -> list[Annotated]:
     """Read a COCO file; every picture is there, also without annotations.
 
     Polygons, RLE (compressed or not), holes, overlaps and crowd regions are read; annotations without area are
-    left out. Unknown categories count as ``other``, a single category of any name as ``crystal``.
+    left out. Class names are kept; a class of unknown kind counts as ``other``, a single class of any name as
+    ``crystal``.
 
     Raises
     ------
     ReadError
-        When the file is no COCO, or an annotation names an unknown picture.
+        When the file is no COCO, an annotation names an unknown picture, or an outline is damaged.
     """
-    path = Path(path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        images = {int(i["id"]): i for i in data["images"]}
-        entries = data["annotations"]
-        names = {int(c["id"]): str(c["name"]) for c in data.get("categories", [])}
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise ReadError(f"expected COCO with images and annotations in {path}, got: {e}; export it again") from e
-    by_image: dict[int, list[dict[str, Any]]] = {i: [] for i in images}
-    for entry in entries:
-        if int(entry.get("image_id", -1)) not in by_image:
-            raise ReadError(
-                f"expected annotation {entry.get('id')} in {path.name} to name a picture of the file, got image_id "
-                f"{entry.get('image_id')}"
-            )
-        by_image[int(entry["image_id"])].append(entry)
-    only = len(names) == 1
-    kind_of = {i: KINDS.index(n) if n in KINDS else (0 if only else KINDS.index("other")) for i, n in names.items()}
+    file = load_coco(path)
     out = []
-    for number, image in images.items():
-        shape = int(image["height"]), int(image["width"])
-        full, seen, kinds, scores, ids, ignore = [], [], [], [], [], []
-        for entry in by_image[number]:
-            mask = _mask_of(entry["segmentation"], shape)
-            if not mask.any():
-                continue
-            full.append(mask)
-            visible = entry.get("visible_segmentation")
-            seen.append(mask if visible is None else _mask_of(visible, shape) & mask)
-            kinds.append(kind_of.get(int(entry.get("category_id", 0)), 0))
-            scores.append(float(entry.get("score", 1.0)))
-            ids.append(int(entry["id"]))
-            ignore.append(bool(entry.get("iscrowd", 0)) or bool(entry.get("ignore", 0)))
-        found = Instances.from_masks(full, field=FieldOfView(shape), score=scores, kind=kinds, visible=seen)
-        out.append(
-            Annotated(str(image["file_name"]), found, np.array(ids, dtype=np.int64), np.array(ignore, dtype=bool))
-        )
+    for number, image in file.images.items():
+        try:
+            shape = int(image["height"]), int(image["width"])
+            out.append(_annotated(file, image, file.annotations[number], shape))
+        except (KeyError, TypeError, ValueError) as e:
+            raise ReadError(
+                f"expected a COCO entry of picture {number} in {file.path}, got: {e!r}; export it again"
+            ) from e
     return out
 
 
-def _mask_of(entry: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    if not isinstance(entry, dict):
-        return rasterize(entry, shape)
-    mask = decode_rle(entry)
-    if mask.shape != shape:
-        raise ReadError(f"expected RLE of the picture's size {shape}, got {mask.shape}")
-    return mask
+def _annotated(
+    file: CocoFile, image: Mapping[str, Any], entries: list[dict[str, Any]], shape: tuple[int, int]
+) -> Annotated:
+    full: list[Region] = []
+    seen: list[NDArray[np.bool_]] = []
+    kept: list[dict[str, Any]] = []
+    covered = any(entry.get("visible_segmentation") is not None for entry in entries)
+    for entry in entries:
+        region = region_of(entry.get("segmentation"), shape)
+        if region is None:
+            continue
+        visible = entry.get("visible_segmentation")
+        full.append(region)
+        seen.append(region.mask if visible is None else aligned(region_of(visible, shape), region))
+        kept.append(entry)
+    classes = [file.class_of(entry) for entry in kept]
+    return Annotated(
+        str(image["file_name"]),
+        Instances.from_crops(
+            [r.mask for r in full],
+            [(r.row, r.column) for r in full],
+            field=FieldOfView(shape),
+            score=[float(e.get("score", 1.0)) for e in kept],
+            kind=[KINDS.index(kind or "other") for _, kind in classes],
+            in_focus=[bool(e.get("in_focus", True)) for e in kept],
+            visible=seen if covered else None,
+        ),
+        np.array([int(e["id"]) for e in kept], dtype=np.int64),
+        np.array([is_ignored(e) for e in kept], dtype=bool),
+        tuple(name for name, _ in classes),
+        tuple(e.get("attributes") or {} for e in kept),
+    )
+
+
+def is_ignored(entry: Mapping[str, Any]) -> bool:
+    """Whether a COCO annotation is a region that is neither right nor wrong."""
+    return bool(entry.get("iscrowd", 0)) or bool(entry.get("ignore", 0))
+
+
+def region_of(segmentation: Any, shape: tuple[int, int]) -> Region | None:
+    """What a COCO segmentation, polygons or RLE, covers of a picture of `shape`; None where it covers nothing.
+
+    Raises
+    ------
+    ReadError
+        When coordinates are no numbers, or an RLE is damaged or of another size.
+    """
+    if not segmentation:
+        return None
+    if not isinstance(segmentation, dict):
+        return polygon_region(polygons_of(segmentation), (0, 0, *shape))
+    region = decode_region(segmentation)
+    if tuple(segmentation["size"]) != shape:
+        raise ReadError(f"expected RLE of the picture's size {shape}, got {tuple(segmentation['size'])}")
+    return region

@@ -1,17 +1,33 @@
 """Rendered pictures with exact truth: the virtual instrument."""
 
-from crystalscope.scenes.presets import backlit_crystals, beads, demo_frames, needles, write_frames
-from crystalscope.scenes.render import Instrument, Placed, Scene, render, window_dust
+from crystalscope.scenes.batch import Batch, State
+from crystalscope.scenes.bodies import Body, Material, outline_measures
+from crystalscope.scenes.labels import labels_of
+from crystalscope.scenes.optics import Instrument
+from crystalscope.scenes.presets import backlit_crystals, beads, needles
+from crystalscope.scenes.recipe import Recipe, load_recipe, preset, preset_names, scenes_of
+from crystalscope.scenes.render import Placed, render
+from crystalscope.scenes.sample import Population
+from crystalscope.scenes.window import Window
 
 __all__ = [
+    "Batch",
+    "Body",
     "Instrument",
+    "Material",
     "Placed",
-    "Scene",
+    "Population",
+    "Recipe",
+    "State",
+    "Window",
     "backlit_crystals",
     "beads",
-    "demo_frames",
+    "labels_of",
+    "load_recipe",
     "needles",
+    "outline_measures",
+    "preset",
+    "preset_names",
     "render",
-    "window_dust",
-    "write_frames",
+    "scenes_of",
 ]

@@ -11,15 +11,18 @@ from typing import Annotated, Any
 import typer
 
 from crystalscope import __version__
-from crystalscope.errors import CrystalscopeError
+from crystalscope.cli import scenes
+from crystalscope.cli.common import errors, progress
 
 app = typer.Typer(
     name="crystalscope",
-    help="Pictures of a crystallization in, size distributions with honest intervals out.",
+    help="Pictures of a crystallization in, numbers that a particle scientist can defend out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(scenes.app, name="scenes")
 
 
 def _version(value: bool) -> None:
@@ -67,7 +70,7 @@ def analyze(
         "frame_interval_s": interval,
         "files": files,
     }
-    with _errors():
+    with errors():
         from crystalscope.config import load_config
 
         overrides: dict[str, Any] = {"input": {k: v for k, v in given.items() if v is not None}}
@@ -81,24 +84,26 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where pictures and run are written.")] = Path("demo-run"),
 ) -> None:
     """Render a small cooling batch, analyse it, and say where the report is."""
-    with _errors():
+    with errors():
+        from crystalscope.cli.scenes import render_set
         from crystalscope.config import load_config
-        from crystalscope.io.tables import write_csv
-        from crystalscope.scenes import demo_frames, write_frames
+        from crystalscope.scenes import preset
 
-        pictures = out / "pictures"
-        scenes, log = demo_frames()
-        typer.echo(f"Rendering a cooling batch into {pictures} …")
-        write_csv(out / "truth.csv", write_frames(scenes, pictures))
-        write_csv(out / "temperature.csv", log)
+        recipe = preset("cooling-experiment")
+        assert recipe.batch is not None
+        # From before the first crystals to when they fill a good part of the field.
+        batch = recipe.batch.model_copy(update={"interval_s": 110.0})
+        batch_only = recipe.changed(batch=batch.model_dump(exclude_none=True))
+        typer.echo(f"Rendering a cooling batch into {out / 'scenes'} …")
+        render_set(batch_only, out / "scenes", name="cooling-experiment", frames=26, seed=7)
         settings = load_config(
             input={
                 "pixel_size_um": 2.0,
                 "time_pattern": r"_t(?P<seconds>\d+)s",
-                "log": str(out / "temperature.csv"),
+                "log": str(out / "scenes" / "frames.csv"),
             }
         )
-        _analyze(pictures, out / "run", settings, overwrite=True, workers=None)
+        _analyze(out / "scenes" / "images", out / "run", settings, overwrite=True, workers=None)
 
 
 @app.command()
@@ -112,7 +117,7 @@ def score(
     ] = "*",
 ) -> None:
     """Agreement of predictions with truth, as JSON."""
-    with _errors():
+    with errors():
         from crystalscope.io.tables import write_json
         from crystalscope.scoring import score_paths
 
@@ -123,57 +128,16 @@ def score(
 
 
 def _analyze(folder: Path, out: Path, config: Any, *, overwrite: bool, workers: int | None) -> None:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from crystalscope.pipeline import analyze as run
     from crystalscope.report.analysis import verdict
 
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("frames", total=None)
-        summary = run(
-            folder,
-            out,
-            config=config,
-            overwrite=overwrite,
-            workers=workers,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with progress("frames") as report:
+        summary = run(folder, out, config=config, overwrite=overwrite, workers=workers, progress=report)
     typer.echo(verdict(summary))
     typer.echo(summary["number_line"])
     for warning in summary["warnings"]:
         typer.echo(f"Note: {warning}", err=True)
     typer.echo(f"Report: {out / 'report.html'}")
-
-
-class _errors:
-    """Turns the project's errors into one line and exit status 2."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, CrystalscopeError):
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(2) from None
-        if isinstance(error, KeyboardInterrupt):
-            typer.echo("Stopped. The same command goes on where it was.", err=True)
-            raise typer.Exit(130) from None
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""How real rendered pictures look: classifiers that try to tell their patches from real ones."""
