@@ -12,11 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from crystalscope.config import load_config
+from crystalscope.datasets import write_scenes
+from crystalscope.io.manifest import Manifest
 from crystalscope.io.tables import read_table
 from crystalscope.pipeline import analyze
-from crystalscope.scenes import Instrument, beads, write_frames
+from crystalscope.scenes import preset, scenes_of
 
 CV = 0.03
+LOADINGS = {"low": 10.0, "mid": 30.0, "high": 70.0}
+"""Beads near the focal plane per field, scaled down with their area above 300 um: the highest covers a fifth of it."""
 
 
 def main() -> None:
@@ -25,7 +29,6 @@ def main() -> None:
     parser.add_argument("--look", choices=["backlit", "reflected"], default="backlit")
     args = parser.parse_args()
     light = 0.75 if args.look == "backlit" else 0.42
-    optics = Instrument(pixel_size_um=5.0, blur_px=1.0, gradient=0.2, look=args.look, light=light)
     print("| diameter / um | loading | particles | D50,0 error | D50,3 error ", end="")
     print("| CV (true 3 %) | inflation | (D84 - D16) / 2 D50 | inflation |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -34,12 +37,16 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 pictures, out = Path(folder) / "pictures", Path(folder) / "run"
                 seed = diameter + len(loading)
-                write_frames(
-                    beads(diameter, loading=loading, frames=args.frames, instrument=optics, rng=seed),
-                    pictures,
+                count = LOADINGS[loading] * min(1.0, (300.0 / diameter) ** 2)
+                recipe = preset("beads").changed(
+                    instrument={"look": args.look, "light": light},
+                    populations={"beads": {"size": diameter, "spread": CV, "count": count, "ghosts": count / 2}},
+                )
+                write_scenes(
+                    scenes_of(recipe, frames=args.frames, seed=seed), pictures, manifest=Manifest(name="beads")
                 )
                 config = load_config(input={"pixel_size_um": 5.0}, size={"replicates": 100})
-                summary = analyze(pictures, out, config=config)
+                summary = analyze(pictures / "images", out, config=config)
                 sizes = read_table(out / "particles.parquet", where="in_focus AND NOT touches_border")["ecd_um"]
             number = summary["corrected"]["number"]["D50"]["value"]
             volume = summary["corrected"]["volume"]["D50"]["value"]

@@ -28,7 +28,7 @@ from crystalscope.measure import measure_columns
 from crystalscope.pipeline import _in_order, analyze_frame, study_run
 from crystalscope.prepare import prepare
 from crystalscope.results import RunFolder
-from crystalscope.scenes import backlit_crystals
+from crystalscope.scenes import preset, scenes_of
 
 THREADS = 2
 
@@ -36,7 +36,12 @@ THREADS = 2
 def pictures(folder: Path, frames: int) -> None:
     """`frames` pictures of 30 particles, blurred ones included; 12 different ones are rendered and repeated."""
     folder.mkdir(parents=True)
-    scenes = backlit_crystals(size_px=40, spread=0.35, count=12, frames=12, rng=3)
+    crystals = {"size": 40.0, "spread": 0.35, "count": 12.0, "ghosts": 18.0}
+    none = {"count": 0.0, "ghosts": 0.0}
+    recipe = preset("backlit-crystals").changed(
+        populations={"small": crystals, "large": none, "grown-together": none}, instrument={"jpeg": 0}
+    )
+    scenes = scenes_of(recipe, frames=12, seed=3)
     quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
     raws = [cv2.imencode(".jpg", np.asarray(s.image.data), quality)[1].tobytes() for s in scenes]
     for i in range(frames):

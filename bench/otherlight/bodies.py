@@ -10,12 +10,14 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, HalfspaceIntersection
 from scipy.spatial.transform import Rotation
-from shapely import MultiPoint, Point, Polygon, affinity, unary_union
+from shapely import MultiPoint, Polygon, affinity, unary_union
 
 Points = NDArray[np.float64]
 
@@ -142,7 +144,7 @@ class Body:
         """Whether it is one sphere, whose refraction is known in closed form."""
         return len(self.parts) == 1 and len(self.parts[0].balls) == 1
 
-    @property
+    @cached_property
     def radius(self) -> float:
         """Distance of the farthest point of the outline from the origin."""
         return float(np.hypot(*np.asarray(self.outline.exterior.coords).T).max())
@@ -336,23 +338,26 @@ def granular(diameter: float, rng: np.random.Generator, material: Material) -> B
     """Round cluster of many fine grains, as phenylglycine gives."""
     axes = diameter / 2 * np.array([1.0, rng.uniform(0.7, 1.0), rng.uniform(0.6, 0.9)])
     size = diameter * rng.uniform(0.03, 0.065)
-    n = int(np.clip(2.2 * (diameter / 2 / size) ** 2, 60, 900))
+    n = int(np.clip(2.2 * (diameter / 2 / size) ** 2, 60, 600))
     direction = rng.standard_normal((n, 3))
     direction /= np.linalg.norm(direction, axis=1)[:, None]
     # Lobes make it lumpy; most grains lie on the surface, which is all that is seen.
-    lobes = 1 + sum(rng.uniform(0.03, 0.12) * np.cos(direction @ rng.normal(0, k, 3)) for k in (2, 3, 5))
+    lobes = np.ones(n)
+    for k in (2, 3, 5):
+        lobes += rng.uniform(0.03, 0.12) * np.cos(direction @ rng.normal(0, k, 3))
     centre = direction * lobes[:, None] * axes * (rng.uniform(0.5, 1, n) ** 0.5)[:, None]
     turn = rng.uniform(0, 2 * math.pi)
     c, s = math.cos(turn), math.sin(turn)
+    # Grains inside close the gaps between those at the surface.
+    centre = np.vstack([centre, 0.55 * centre])
     centre[:, :2] = centre[:, :2] @ np.array([[c, s], [-s, c]])
-    radius = size * rng.lognormal(0, 0.3, n)
-    discs = [Point(p[0], p[1]).buffer(r, quad_segs=6) for p, r in zip(centre, radius, strict=True)]
-    outline = largest(unary_union(discs))
-    outline = Polygon(outline.exterior)
-    inside = np.array([outline.contains(Point(p[0], p[1])) for p in centre])
+    radius = np.concatenate([size * rng.lognormal(0, 0.3, n), size * rng.uniform(1.2, 1.8, n)])
+    discs = shapely.buffer(shapely.points(centre[:, :2]), radius, quad_segs=6)
+    outline = Polygon(largest(unary_union(discs)).exterior)
+    inside = shapely.contains_xy(outline, centre[:, 0], centre[:, 1])
     balls = np.column_stack([centre, radius])[inside]
     body = Body("agglomerate", "granular", outline, _flat(outline, 2 * axes[2]), (Part(balls=balls),), material)
-    return dataclasses.replace(body, n_primaries=len(balls))
+    return dataclasses.replace(body, n_primaries=int(np.count_nonzero(inside[:n])))
 
 
 def largest(shape: object) -> Polygon:

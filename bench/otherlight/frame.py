@@ -1,10 +1,10 @@
-"""One picture: bodies placed in a volume, their layers laid over one another, and the truth."""
+"""One picture: the layers of its bodies laid over one another, and the truth."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from shapely import Point, Polygon, affinity, box
+from shapely import Polygon, affinity
 
-from bench.otherlight.bodies import Body
 from bench.otherlight.optics import Instrument, field_of_light, lens_kernel, record, shade, speckle
+from bench.otherlight.placing import Placed, field_polygon
 from bench.otherlight.relief import Grid, cover, relief
 from bench.otherlight.truth import body_measures, crosses, labels_of, sharp_limit
 from crystalscope.core import KINDS, TRUTH_COLUMNS, FieldOfView, Image, Instances, Scene
@@ -23,154 +23,6 @@ from crystalscope.core import KINDS, TRUTH_COLUMNS, FieldOfView, Image, Instance
 _POPULATION = (
     "kind", "body", "ecd", "feret_max", "feret_min", "length", "width", "body_length", "body_width", "body_thickness",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Placed:
-    """A body at a place.
-
-    Parameters
-    ----------
-    body
-        The body.
-    x, y
-        Of its origin, px from the left and upper edge of the picture.
-    depth
-        Behind the focal plane, px.
-    lens
-        Blur that the lens is set to, px.
-    blur
-        Standard deviation of the kernel that this gives, px.
-    """
-
-    body: Body
-    x: float
-    y: float
-    depth: float
-    lens: float
-    blur: float
-
-    @property
-    def outline(self) -> Polygon:
-        """In picture coordinates."""
-        return affinity.translate(self.body.outline, self.x, self.y)
-
-    @property
-    def sharp(self) -> bool:
-        """Whether it is in focus by the rule."""
-        return self.blur <= sharp_limit(math.sqrt(4 * self.body.outline.area / math.pi))
-
-
-def settle_depth(
-    body: Body, instrument: Instrument, *, sharp: float, grey: float, rng: np.random.Generator
-) -> tuple[float, float, float]:
-    """Depth, blur of the lens and blur of the whole kernel of a body somewhere in the volume, px.
-
-    Parameters
-    ----------
-    body
-        The body.
-    instrument
-        The microscope.
-    sharp
-        Share of bodies of 40 px that are in focus; larger ones are so more often, as their limit is wider. 1: all
-        are well in focus, 0: none.
-    grey
-        Chance that a body near the limit of focus stays there; else it is moved to 0.8 times the limit, or beyond 1.5.
-    rng
-        Random numbers.
-    """
-    limit = sharp_limit(math.sqrt(4 * body.outline.area / math.pi))
-    far = math.sqrt(sharp_limit(40.0) ** 2 - instrument.core**2) / max(sharp, 1e-3)
-    if sharp >= 1:
-        spread = rng.uniform(0, 0.6) * limit
-    elif sharp <= 0:
-        spread = rng.uniform(1.6, 6.0) * limit
-    else:
-        spread = rng.uniform(0, far)
-    blur = math.hypot(spread, instrument.core)
-    if rng.random() >= grey and 0.8 * limit < blur < 1.5 * limit:
-        blur = rng.uniform(0.6, 0.8) * limit if blur <= limit else rng.uniform(1.5, 1.8) * limit
-    blur = max(blur, instrument.core)
-    side = 1.0 if rng.random() < 0.5 else -1.0
-    depth = side * math.sqrt(max(blur**2 - instrument.core**2, 0)) / instrument.blur_per_depth
-    _, exact = lens_kernel(blur, instrument)
-    return depth, blur, exact
-
-
-def scatter(
-    draw: Callable[[], Body],
-    count: float,
-    instrument: Instrument,
-    *,
-    sharp: float,
-    rng: np.random.Generator,
-    grey: float = 0.03,
-    gap: float | None = None,
-    whole: bool = False,
-    taken: list[Placed] | None = None,
-) -> list[Placed]:
-    """Place bodies at random over the picture and a margin round it.
-
-    Parameters
-    ----------
-    draw
-        Makes a body.
-    count
-        Mean number of bodies over the area of the picture.
-    instrument
-        The microscope.
-    sharp, grey
-        As in `settle_depth`.
-    rng
-        Random numbers.
-    gap
-        Sharp bodies keep so many px between their outlines; None: they may cross. What finds no place in 40 trials is
-        left out, of the population too.
-    whole
-        Keep sharp bodies from being cut by the edge: at least 60 % inside, or outside altogether.
-    taken
-        Bodies placed before, from which the new ones keep their distance.
-
-    Returns
-    -------
-    All bodies, those outside of the picture too.
-    """
-    rows, columns = instrument.shape
-    drawn = [draw() for _ in range(max(8, round(count)))]
-    margin = 1.15 * max(b.radius for b in drawn) + 3
-    wanted = rng.poisson(count * (rows + 2 * margin) * (columns + 2 * margin) / (rows * columns))
-    drawn = drawn[:wanted] + [draw() for _ in range(wanted - len(drawn))]
-    field = field_polygon(instrument)
-    fixed = [p.outline for p in taken or [] if p.sharp]
-    out = []
-    for body in sorted(drawn, key=lambda b: -b.radius):
-        depth, lens, blur = settle_depth(body, instrument, sharp=sharp, grey=grey, rng=rng)
-        for _ in range(40):
-            x, y = rng.uniform(-margin, columns + margin), rng.uniform(-margin, rows + margin)
-            placed = Placed(body, x, y, depth, lens, blur)
-            if not placed.sharp or (gap is None and not whole):
-                break
-            outline = placed.outline
-            if whole and 0.0 < outline.intersection(field).area < 0.6 * outline.area:
-                continue
-            if gap is None or all(outline.distance(o) > gap for o in fixed):
-                break
-        else:
-            continue
-        if placed.sharp and gap is not None:
-            fixed.append(placed.outline)
-        out.append(placed)
-    return out
-
-
-def field_polygon(instrument: Instrument) -> Polygon:
-    """The field of view: the picture or the lit disc."""
-    if instrument.disc is None:
-        return box(0, 0, instrument.shape[1], instrument.shape[0])
-    row, column, radius = instrument.disc
-    # FieldOfView measures from pixel to pixel, so the disc's middle is a pixel's.
-    return Point(column + 0.5, row + 0.5).buffer(radius, quad_segs=64)
 
 
 def make_scene(
@@ -214,7 +66,7 @@ def make_scene(
         ok, raw = cv2.imencode(".jpg", np.ascontiguousarray(bgr), [cv2.IMWRITE_JPEG_QUALITY, instrument.quality])
         assert ok
         encoded = raw.tobytes()
-        data = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)
+        data = np.asarray(cv2.imdecode(raw, cv2.IMREAD_UNCHANGED))
         data = data if data.ndim == 2 else np.ascontiguousarray(data[..., ::-1])
     image = Image(data, instrument.pixel_size_um, time_s=time_s, source=name)
     parts = state(order, instrument)
@@ -282,8 +134,8 @@ def render(
     if not transmitted:
         # Such cameras set their exposure by the brightest places.
         peak = float(np.percentile(light[::3, ::3], 99.3))
-        ground = float(np.median(light[::3, ::3]))
-        gain = min(0.8 / max(peak, 1e-3), 0.45 / max(ground, 1e-3), instrument.gain)
+        middle = float(np.median(light[::3, ::3]))
+        gain = min(0.8 / max(peak, 1e-3), 0.45 / max(middle, 1e-3), instrument.gain)
         light = light * np.float32(max(gain, 0.8))
     if instrument.tint is not None:
         light = light * np.asarray(instrument.tint, np.float32)
@@ -367,26 +219,39 @@ def state(order: list[Placed], instrument: Instrument) -> dict[str, Any]:
     lit = field.mask()
     shape = field_polygon(instrument)
     core = cv2.erode(lit.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
-    entries = []
-    for p in order:
-        mask = _mask(p.outline, lit)
-        if mask is not None:
-            entries.append((p, p.body, mask, 0))
+    entries, members = [], []
+    population = [body_measures(p.body) for p in order]
+    for p, measures in zip(order, population, strict=True):
+        found = _mask(p.outline, lit)
+        if found is None:
+            continue
+        entries.append(_Entry(p, p.outline, measures, *found))
+        for body in p.body.members:
+            outline = affinity.translate(body.outline, p.x, p.y)
+            found = _mask(outline, lit)
+            if found is not None:
+                members.append(_Entry(p, outline, body_measures(body), *found, parent=len(entries)))
     instances, rows = _record(entries, field, core, shape)
-    members = []
-    for number, (p, body, _, _) in enumerate(entries, start=1):
-        for member in body.members:
-            mask = _mask(affinity.translate(member.outline, p.x, p.y), lit)
-            if mask is not None:
-                members.append((p, member, mask, number))
     primaries, member_rows = _record(members, field, core, shape)
     return {
         "instances": instances,
         "truth": _table(rows),
         "primaries": primaries,
         "primaries_truth": _table(member_rows),
-        "population": _table([body_measures(p.body) for p in order], only=_POPULATION),
+        "population": _table(population, only=_POPULATION),
     }
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """A body, or a member of one, that has pixels in the field: its outline, measures, box and crop."""
+
+    placed: Placed
+    outline: Polygon
+    measures: dict[str, Any]
+    box: tuple[int, int, int, int]
+    crop: NDArray[np.bool_]
+    parent: int = 0
 
 
 def _table(rows: list[dict[str, Any]], only: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -396,10 +261,7 @@ def _table(rows: list[dict[str, Any]], only: tuple[str, ...] = ()) -> pd.DataFra
     return table.astype({c.name: c.dtype for c in columns})
 
 
-_Crop = tuple[tuple[int, int, int, int], NDArray[np.bool_]]
-
-
-def _mask(outline: Polygon, lit: NDArray[np.bool_]) -> _Crop | None:
+def _mask(outline: Polygon, lit: NDArray[np.bool_]) -> tuple[tuple[int, int, int, int], NDArray[np.bool_]] | None:
     """Box and crop of an outline inside the field, or None where it has no pixel there."""
     x_low, y_low, x_high, y_high = outline.bounds
     r0, c0 = max(0, math.floor(y_low)), max(0, math.floor(x_low))
@@ -415,47 +277,44 @@ def _mask(outline: Polygon, lit: NDArray[np.bool_]) -> _Crop | None:
 
 
 def _record(
-    entries: list[tuple[Placed, Body, _Crop, int]], field: FieldOfView, core: NDArray[np.bool_], shape: Polygon
+    entries: list[_Entry], field: FieldOfView, core: NDArray[np.bool_], shape: Polygon
 ) -> tuple[Instances, list[dict[str, Any]]]:
     """Instances with what is seen of each, and a row of truth for each; a sharp one hides what is behind it."""
     hidden = np.zeros(field.shape, dtype=bool)
     rows: list[dict[str, Any]] = []
-    seen: list[NDArray[np.bool_]] = []
-    for p, body, ((r0, c0, r1, c1), crop), parent in reversed(entries):
-        measures = body_measures(body)
-        sharp = p.blur <= sharp_limit(float(measures["ecd"]))  # type: ignore[arg-type]
-        visible = crop & ~hidden[r0:r1, c0:c1]
+    seen: list[NDArray[np.uint8]] = []
+    for e in reversed(entries):
+        r0, c0, r1, c1 = e.box
+        sharp = e.placed.blur <= sharp_limit(e.measures["ecd"])
+        visible = e.crop & ~hidden[r0:r1, c0:c1]
         if sharp:
-            hidden[r0:r1, c0:c1] |= crop
-        outline = affinity.translate(body.outline, p.x, p.y)
-        measures["x"], measures["y"] = outline.centroid.x, outline.centroid.y
+            hidden[r0:r1, c0:c1] |= e.crop
         rows.append(
             {
-                **measures,
+                **e.measures,
+                "x": e.outline.centroid.x,
+                "y": e.outline.centroid.y,
                 "in_focus": sharp,
-                "touches_border": bool((crop & ~core[r0:r1, c0:c1]).any()),
-                "inside_share": float(min(outline.intersection(shape).area / outline.area, 1.0)),
-                "visible_share": float(visible.sum() / crop.sum()),
-                "parent": parent,
-                "blur": p.blur,
-                "depth": p.depth,
+                "touches_border": bool((e.crop & ~core[r0:r1, c0:c1]).any()),
+                "inside_share": float(min(e.outline.intersection(shape).area / e.outline.area, 1.0)),
+                "visible_share": float(visible.sum() / e.crop.sum()),
+                "parent": e.parent,
+                "blur": e.placed.blur,
+                "depth": e.placed.depth,
             }
         )
-        seen.append(visible)
+        seen.append(visible.astype(np.uint8).ravel())
     rows, seen = rows[::-1], seen[::-1]
-    boxes = np.array([e[2][0] for e in entries], dtype=np.int32).reshape(len(entries), 4)
-    crops = [e[2][1].astype(np.uint8).ravel() for e in entries]
-    flat = np.concatenate(crops) if crops else np.zeros(0, np.uint8)
-    visible_flat = np.concatenate([v.astype(np.uint8).ravel() for v in seen]) if seen else np.zeros(0, np.uint8)
+    none = [np.zeros(0, np.uint8)]
     instances = Instances(
         field,
-        boxes,
-        flat,
-        np.concatenate([[0], np.cumsum([c.size for c in crops], dtype=np.int64)]).astype(np.int64),
+        np.array([e.box for e in entries], dtype=np.int32).reshape(len(entries), 4),
+        np.concatenate([e.crop.astype(np.uint8).ravel() for e in entries] or none),
+        np.cumsum([0, *(e.crop.size for e in entries)], dtype=np.int64),
         np.ones(len(entries), np.float32),
-        kind=np.array([KINDS.index(e[1].kind) for e in entries], dtype=np.uint8),
+        kind=np.array([KINDS.index(r["kind"]) for r in rows], dtype=np.uint8),
         in_focus=np.array([r["in_focus"] for r in rows], dtype=bool),
-        agglomerate=np.array([e[3] for e in entries], dtype=np.int32),
-        visible=visible_flat,
+        agglomerate=np.array([e.parent for e in entries], dtype=np.int32),
+        visible=np.concatenate(seen or none),
     )
     return instances, rows

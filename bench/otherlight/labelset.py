@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from bench.otherlight import recipes as make
 from bench.otherlight.bodies import Body
-from bench.otherlight.frame import Placed, field_polygon, make_scene, settle_depth
+from bench.otherlight.frame import make_scene
 from bench.otherlight.optics import Instrument
 from bench.otherlight.others import UFO_KINDS, ufo
+from bench.otherlight.placing import Placed, field_polygon, settle_depth
 from bench.otherlight.recipes import frames_of, once, suffix
 from bench.otherlight.truth import CROWDED, outline_measures, shape_labels
 from crystalscope.core import Scene
@@ -23,6 +24,13 @@ PLANNED = ("platelet", "block", "needle", "elongated", "agglomerated", "ufo", "b
 
 SHARE = 0.26
 """Share of pictures that hold each."""
+
+_SINGLE: dict[str, make.Maker] = {
+    "platelet": make.plate,
+    "block": make.block,
+    "needle": make.needle,
+    "elongated": make.elongated,
+}
 
 _ROOM = 0.22
 """Coverage that a picture that is not crowded keeps below."""
@@ -135,13 +143,7 @@ def _body(name: str, rng: np.random.Generator, look: Instrument, number: int, *,
         elif name == "bubble":
             body = make.bubble(rng, size)
         else:
-            maker: dict[str, make.Maker] = {
-                "platelet": make.plate,
-                "block": make.block,
-                "needle": make.needle,
-                "elongated": make.elongated,
-            }
-            body = make.of_size(maker[name], rng, size)
+            body = make.of_size(_SINGLE[name], rng, size)
         m = outline_measures(body.outline)
         if m["feret_min"] < 6:
             continue

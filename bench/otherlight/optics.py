@@ -160,10 +160,7 @@ def lens_kernel(sigma: float, instrument: Instrument) -> tuple[Array, float]:
         matrix = np.array([[scale, 0, shift], [0, scale, shift]], np.float32)
         smooth = cv2.GaussianBlur(unit, (0, 0), max(0.3 * scale, 0.1))
         stop = cv2.warpAffine(smooth, matrix, (n, n), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-        kernel = cv2.filter2D(
-            cv2.copyMakeBorder(kernel, *[max(0, n // 2 + 1)] * 4, cv2.BORDER_CONSTANT), -1, stop,
-            borderType=cv2.BORDER_CONSTANT,
-        )  # fmt: skip
+        kernel = cv2.filter2D(np.pad(kernel, n // 2 + 1), -1, stop, borderType=cv2.BORDER_CONSTANT)
     if instrument.motion > 0.2:
         n = 2 * math.ceil(instrument.motion / 2) + 1
         line = np.clip(instrument.motion / 2 + 0.5 - np.abs(np.arange(n) - n // 2), 0, 1)[None, :]
@@ -282,14 +279,14 @@ def _polarised(found: Relief, material: Material, instrument: Instrument) -> tup
     angle = 4 * instrument.polariser
     turned = 0.5 * (1 - found.twist_cos * math.cos(angle) - found.twist_sin * math.sin(angle))
     path = np.clip(found.retardation, 0, 3000).astype(np.int64)
-    light = _interference()[path] * (turned * (1 - material.opacity) * (1 - 0.7 * found.flaw))[:, None]
     edge = _collected(found, instrument)
-    light = light * (0.25 + 0.75 * edge)[:, None]
+    seen = turned * (1 - material.opacity) * (1 - 0.7 * found.flaw) * (0.25 + 0.75 * edge)
+    light = _interference()[path] * seen[:, None]
     # Refraction at steep edges turns the plane of polarisation a little: they shine weakly in every position.
     rims = (0.12 + 0.5 * material.milk) * (1 - edge) + 0.05 * material.milk + 0.25 * found.flaw
     haze = np.array([0.85, 0.95, 1.0], np.float32)
-    light = light * 0.95 + rims[:, None] * haze
-    return np.full(len(edge), 0.75, np.float32) * (1 - material.opacity) * (0.4 + 0.6 * edge), light.astype(np.float32)
+    light = (light * 0.95 + rims[:, None] * haze).astype(np.float32)
+    return (0.75 * (1 - material.opacity) * (0.4 + 0.6 * edge)).astype(np.float32), light
 
 
 # The field
@@ -314,12 +311,11 @@ def field_of_light(instrument: Instrument) -> Array:
 
 
 def speckle(instrument: Instrument, *, rng: np.random.Generator) -> Array:
-    """Laser speckle, mean 1: the squared modulus of a filtered random field (Goodman)."""
-    real, imaginary = (
-        cv2.GaussianBlur(rng.standard_normal(instrument.shape).astype(np.float32), (0, 0), instrument.grain)
-        for _ in range(2)
-    )
-    power = real**2 + imaginary**2
+    """Laser speckle, mean 1: squared moduli of filtered random fields (Goodman), two of them, as of two colours."""
+    power = np.zeros(instrument.shape, np.float32)
+    for _ in range(4):
+        part = rng.standard_normal(instrument.shape, dtype=np.float32)
+        power += cv2.GaussianBlur(part, (0, 0), instrument.grain) ** 2
     return 1 + instrument.speckle * (power / power.mean() - 1)
 
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from bench.otherlight import recipes as make
 from bench.otherlight.bodies import Body, Material, sphere
-from bench.otherlight.frame import Placed, deposits, make_scene, scatter
+from bench.otherlight.frame import deposits, make_scene
 from bench.otherlight.labelset import labels
 from bench.otherlight.others import UFO_KINDS, ufo
+from bench.otherlight.placing import Placed, scatter
 from bench.otherlight.recipes import frames_of, once, suffix
 from crystalscope.core import Scene
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,9 +46,9 @@ def outline_measures(outline: Polygon) -> dict[str, float]:
     }
 
 
-def body_measures(body: Body) -> dict[str, object]:
+def body_measures(body: Body) -> dict[str, Any]:
     """Measures of a body's outline and its three dimensions; a bent body's length goes along its axis."""
-    m: dict[str, object] = dict(outline_measures(body.outline))
+    m = outline_measures(body.outline)
     if math.isfinite(body.path):
         m["length"], m["width"] = body.path, body.outline.area / body.path
     length, width, thickness = body.dimensions

@@ -63,7 +63,7 @@ def auroc(is_real: NDArray[np.bool_], scores: Scores, folds: NDArray[np.intp]) -
 
 
 def forest_scores(x: NDArray[np.float64], is_real: NDArray[np.bool_], folds: NDArray[np.intp], *, seed: int) -> Scores:
-    """Probability of real by 300 extremely randomized trees on the features, each patch by trees that never saw its
+    """Probability of real by 150 extremely randomized trees on the features, each patch by trees that never saw its
     fold."""
     from sklearn.ensemble import ExtraTreesClassifier
 
@@ -71,13 +71,15 @@ def forest_scores(x: NDArray[np.float64], is_real: NDArray[np.bool_], folds: NDA
     for k in np.unique(folds):
         test = folds == k
         trees = ExtraTreesClassifier(
-            300, min_samples_leaf=4, max_features=0.4, class_weight="balanced", random_state=seed, n_jobs=1
+            150, min_samples_leaf=4, max_features=0.4, class_weight="balanced", random_state=seed, n_jobs=1
         )
         out[test] = trees.fit(x[~test], is_real[~test]).predict_proba(x[test])[:, 1]
     return out
 
 
-def alone(x: NDArray[np.float64], is_real: NDArray[np.bool_], folds: NDArray[np.intp], *, seed: int) -> dict[str, Auroc]:
+def alone(
+    x: NDArray[np.float64], is_real: NDArray[np.bool_], folds: NDArray[np.intp], *, seed: int
+) -> dict[str, Auroc]:
     """AUROC of the trees when they see one group of features only: what it gives away."""
     found = {}
     for group, names in GROUPS.items():

@@ -58,9 +58,7 @@ def _features(grey: NDArray[np.float32], mask: NDArray[np.bool_]) -> list[float]
     return found + _contrasts((grey - flat) / max(level, 1.0))
 
 
-def _ground(
-    grey: NDArray[np.float32], free: NDArray[np.bool_]
-) -> tuple[float, float, float, NDArray[np.float32]]:
+def _ground(grey: NDArray[np.float32], free: NDArray[np.bool_]) -> tuple[float, float, float, NDArray[np.float32]]:
     """Level, slope (share of it per 100 px) and bend of a surface of second degree through the ground, and it."""
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) / (SIDE / 2) - 1
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)

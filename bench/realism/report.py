@@ -71,10 +71,7 @@ def compare(look: Look, folder: Path, *, recipe: str | None, seed: int, with_net
     real_of = real_pictures(look, folder)
     real = _patches(list(quarters(real_of) if look.by == "quarter" else real_of), look, rng=rng)
     rendered = joined(
-        *(
-            take(p, number=look.per_rendered, rng=rng)
-            for p in rendered_pictures(look, recipe=recipe, seed=seed)
-        )
+        *(take(p, number=look.per_rendered, rng=rng) for p in rendered_pictures(look, recipe=recipe, seed=seed))
     )
     real, rendered = matched(real, rendered, rng=rng)
     patches = joined(real, rendered)

@@ -92,7 +92,7 @@ def demo(
         recipe = preset("cooling-experiment")
         assert recipe.batch is not None
         # From before the first crystals to when they fill a good part of the field.
-        batch = recipe.batch.model_copy(update={"interval_s": 110.0})
+        batch = recipe.batch.model_copy(update={"interval_s": 135.0})
         batch_only = recipe.changed(batch=batch.model_dump(exclude_none=True))
         typer.echo(f"Rendering a cooling batch into {out / 'scenes'} …")
         render_set(batch_only, out / "scenes", name="cooling-experiment", frames=26, seed=7)

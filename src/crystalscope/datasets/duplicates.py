@@ -7,7 +7,6 @@ the camera. Both are asked for.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,17 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crystalscope.datasets.fingerprint import MASKED, PATCH, THUMB, TURNS, Array, Fingerprint, turned
 from crystalscope.io.pictures import to_grey
 
-Array = NDArray[np.float32]
-
-TURNS = (
-    "unturned", "turned by 90°", "turned by 180°", "turned by 270°",
-    "mirrored", "mirrored and turned by 90°", "mirrored and turned by 180°", "mirrored and turned by 270°",
-)  # fmt: skip
-"""The eight positions of a picture: turned counterclockwise, then mirrored left to right."""
-
-_THUMB, _COARSE, _PATCH, _FINE = 128, 32, 160, 768
+_COARSE, _FINE = 32, 768
+"""Sides at which pictures are first laid over each other, and at which they are compared most closely, px."""
 _BLOCKS = 16
 _NEIGHBOURS = 12
 """Candidates looked at per picture."""
@@ -35,47 +28,12 @@ _ALIKE = 0.4
 """Correlation of descriptors from which a pair is looked at; a crop of 5 % on every side keeps about 0.6."""
 _GROUP = 20
 """Pictures of one size from which what they have in common (light, dust, deposits) is taken out of the descriptors."""
+_AGREE = (0.8, 0.9)
+"""Correlation that blocks of a thumbnail that hold anything must have, and the share of them that must have it."""
 _SHARED_NOISE = 0.12
 """Independent noise correlates by at most 0.07 over all shifts; JPEG of quality 75 keeps about 0.2."""
-_AGREE, _AGREE_FINE, _AGREE_UNTURNED = (0.8, 0.9), (0.8, 0.97), (0.95, 0.9)
-"""Correlation that blocks with structure must have, and the share that must have it: of thumbnails; where noise tells
-nothing, at full size; and there for unturned pictures of one size. A crystal that moves by 2 px keeps 0.9."""
 _RESAMPLED = 0.004
-_MASKED = -128
-
-
-@dataclass(frozen=True, eq=False)
-class Fingerprint:
-    """What is kept of a picture to find its copies, about 60 kB.
-
-    Parameters
-    ----------
-    sha256
-        Of the file.
-    key
-        Equal for pictures that have the same pixels in any of the eight positions, and hardly ever for others.
-    shape
-        (rows, columns), px.
-    thumb
-        (128, 128) grey, full scale 1, whatever the shape of the picture.
-    patch
-        Noise of the centre: int8 in steps of `noise` / 42, -128 where there is structure.
-    noise
-        Standard deviation of the noise above 1 / (2 pi) cycles per px; 0 where it is below what 8 bit can show.
-    light
-        Median grey.
-    step
-        Of the grey values: 1/255 where the file has 8 bit.
-    """
-
-    sha256: str
-    key: bytes
-    shape: tuple[int, int]
-    thumb: NDArray[np.float16]
-    patch: NDArray[np.int8]
-    noise: float
-    light: float
-    step: float
+"""Change of scale from which interpolation has changed the noise."""
 
 
 @dataclass(frozen=True)
@@ -99,64 +57,6 @@ class Copy:
     turn: int
     exact: bool
     agreement: float = 1.0
-
-
-def turned(data: NDArray[Any], turn: int) -> NDArray[Any]:
-    """The picture in one of the eight positions (`TURNS`), contiguous."""
-    out = np.rot90(data, turn % 4)
-    return np.ascontiguousarray(out[:, ::-1] if turn >= 4 else out)
-
-
-def fingerprint(data: NDArray[Any], *, sha256: str) -> Fingerprint:
-    """Fingerprint of a picture.
-
-    Parameters
-    ----------
-    data
-        (rows, columns[, 3]), uint8, uint16 or float32.
-    sha256
-        Of its file.
-    """
-    grey = to_grey(data)
-    rows, columns = grey.shape
-    way = cv2.INTER_AREA if min(rows, columns) >= _THUMB else cv2.INTER_LINEAR
-    thumb = cv2.resize(grey, (_THUMB, _THUMB), interpolation=way)
-    # Cut so that the centre of the patch is the centre of the picture, in every position.
-    height, width = (min(_PATCH, n) - (n - min(_PATCH, n)) % 2 for n in (rows, columns))
-    top, left = (rows - height) // 2, (columns - width) // 2
-    step = 1 / 255 if data.dtype == np.uint8 else 1 / 65535
-    patch, noise = _noise(grey[top : top + height, left : left + width], step=step)
-    return Fingerprint(
-        sha256,
-        _key(data),
-        (rows, columns),
-        thumb.astype(np.float16),
-        patch,
-        noise,
-        float(np.median(thumb)),
-        step,
-    )
-
-
-def _key(data: NDArray[Any]) -> bytes:
-    """Digest of the values without their places."""
-    digest = hashlib.blake2b(repr((sorted(data.shape[:2]), data.shape[2:], data.dtype.name)).encode())
-    for plane in np.atleast_3d(data).transpose(2, 0, 1):
-        values = np.bincount(plane.ravel()) if data.dtype.kind == "u" else np.sort(plane, axis=None)
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.digest()
-
-
-def _noise(grey: Array, *, step: float) -> tuple[NDArray[np.int8], float]:
-    """Noise of a part of a picture where it has no structure, and its standard deviation (0: not measurable)."""
-    fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.0)
-    local = np.sqrt(np.maximum(cv2.boxFilter(fine * fine, -1, (7, 7)), 0))
-    level = float(np.quantile(local, 0.2))
-    if level < 0.28 * step:
-        return np.full(grey.shape, _MASKED, np.int8), 0.0
-    scaled = np.clip(np.round(fine * np.float32(42 / level)), -126, 126).astype(np.int8)
-    scaled[local > 1.7 * level] = _MASKED
-    return scaled, level
 
 
 def find_copies(
@@ -316,7 +216,7 @@ def _common_noise(prints: Sequence[Fingerprint]) -> dict[tuple[int, int], Array]
         some = [prints[i].patch for i in group[:: max(1, len(group) // 60)] if prints[i].noise]
         if len(some) >= _GROUP // 2:
             seen = np.array(some)
-            out[prints[group[0]].shape] = np.median(np.where(seen == _MASKED, 0, seen), axis=0).astype(np.float32)
+            out[prints[group[0]].shape] = np.median(np.where(seen == MASKED, 0, seen), axis=0).astype(np.float32)
     return out
 
 
@@ -336,10 +236,10 @@ def _agreement(
     if warp is None:
         return None
     in_place = first.shape == shape and bool(np.abs(warp - straight).max() < 0.3 and _sheared(warp) < 0.006)
-    warp = straight if in_place else _aligned(a, b, _THUMB, warp)
+    warp = straight if in_place else _aligned(a, b, THUMB, warp)
     if warp is None:
         return None
-    area = np.sqrt(first.shape[0] * first.shape[1]) / _THUMB
+    area = np.sqrt(first.shape[0] * first.shape[1]) / THUMB
     floor = max(_floor(p, area) for p in (first, other))
     agree, _ = _structure(a, b, warp, floor=floor, least=_AGREE[0])
     if agree < _AGREE[1]:
@@ -434,7 +334,7 @@ def _noise_correlation(
         if both.sum() < 2000:
             return float("nan")
         return float((x * y).sum() / np.sqrt(max((x * x * both).sum() * (y * y * both).sum(), 1e-12)))
-    size = (2 * _PATCH, 2 * _PATCH)
+    size = (2 * PATCH, 2 * PATCH)
     fx, fwx, fx2 = (np.fft.rfft2(v, size) for v in (x, wx, x * x))
     fy, fwy, fy2 = (np.conj(np.fft.rfft2(v, size)) for v in (y, wy, y * y))
     number = np.fft.irfft2(fwx * fwy, size)
@@ -445,7 +345,7 @@ def _noise_correlation(
 
 def _plain(print_: Fingerprint, common: dict[tuple[int, int], Array]) -> tuple[Array, Array]:
     """Noise without what all pictures have of it, 0 where it is not seen; and where it is seen."""
-    seen = (print_.patch != _MASKED).astype(np.float32)
+    seen = (print_.patch != MASKED).astype(np.float32)
     noise = print_.patch.astype(np.float32)
     if print_.shape in common:
         noise = noise - common[print_.shape]
@@ -473,7 +373,7 @@ def _fine_agreement(
     side = min(_FINE, max(min(first.shape), min(other.shape)) // _BLOCKS * _BLOCKS)
     a, b = (cv2.resize(to_grey(p), (side, side), interpolation=cv2.INTER_AREA) for p in pixels())
     b = turned(b, turn)
-    factor = side / _THUMB
+    factor = side / THUMB
     start = warp.copy()
     start[:, 2] = factor * warp[:, 2] + (factor - 1) / 2 * (1 - warp[:, :2].sum(axis=1))
     found = _aligned(a, b, min(side, _FINE // 2), start)

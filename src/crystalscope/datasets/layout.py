@@ -149,8 +149,8 @@ def class_of(text: str) -> str | None:
     joined = "".join(words(text))
     if found & {"reactive", "crystallization", "crystallisation", "opencrystaldata", "archive"}:
         return None
-    cephalexin = "cephalexin" in joined or "cefalexin" in joined or bool(found & {"cex"})
-    phenylglycine = "phenylglycine" in joined or bool(found & {"pg"})
+    cephalexin = "cephalexin" in joined or "cefalexin" in joined or any(re.fullmatch(r"cex\d*", w) for w in found)
+    phenylglycine = "phenylglycine" in joined or any(re.fullmatch(r"pg\d*", w) for w in found)
     if cephalexin == phenylglycine:
         return None
     return "cephalexin" if cephalexin else "phenylglycine"

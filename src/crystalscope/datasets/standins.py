@@ -99,7 +99,7 @@ def _needles(length_um: float, loading_wt: float, n: int, rng: int) -> Iterator[
 
 def _slurry(kind: str, n: int, rng: int) -> Iterator[Scene]:
     clusters = {"presence": 1.0, "count": 2.0} if kind == "pg" else {"presence": 0.0}
-    needles = {"count": 4.0, "ghosts": 6.0}
+    needles = {"size": 200.0, "count": 4.0, "ghosts": 6.0}
     populations = {"needles": needles, "bundles": {"count": 1.0, "ghosts": 1.0}, "clusters": clusters}
     return _scenes("impurity", populations, n, rng, shows="cluster" if kind == "pg" else "needle")
 
@@ -113,7 +113,7 @@ def _scenes(
     shows: str = "",
     **instrument: float,
 ) -> Iterator[Scene]:
-    """Pictures of a preset with something sharp in them: a body of the name `shows`, or any."""
+    """Pictures of a preset with something sharp in them: a whole body of the name `shows`, or any."""
     from crystalscope.scenes import preset, scenes_of
 
     recipe = preset(name).changed(instrument={**_SHAPE, **instrument}, populations=populations)
@@ -128,12 +128,16 @@ def _scenes(
 
 
 def _sharp(scene: Scene, body: str = "") -> NDArray[np.bool_]:
+    """Which bodies are in focus; with a name, the whole ones of that name."""
     sharp = scene.truth["in_focus"].to_numpy(dtype=bool)
-    return sharp & (scene.truth["body"] == body).to_numpy() if body else sharp
+    if not body:
+        return sharp
+    whole = ~scene.truth["touches_border"].to_numpy(dtype=bool)
+    return sharp & whole & (scene.truth["body"] == body).to_numpy()
 
 
 def _crop(scene: Scene, body: str) -> NDArray[Any]:
-    """The largest sharp body of a name with a margin, as a crop of the picture."""
+    """The largest sharp whole body of a name with a margin, as a crop of the picture."""
     found = np.flatnonzero(_sharp(scene, body))
     k = max(found, key=lambda i: int(scene.instances.crop(int(i)).sum()))
     r0, c0, r1, c1 = (int(v) for v in scene.instances.boxes[k])
@@ -147,8 +151,8 @@ def _save(path: Path, picture: NDArray[Any]) -> None:
 
 
 def _cephalexin(out: Path, scale: int, rng: int) -> None:
-    for kind, body in (("cex", "needle"), ("pg", "cluster")):
-        for i, scene in enumerate(_slurry(kind, scale, rng)):
+    for seed, kind, body in ((rng, "cex", "needle"), (rng + 1, "pg", "cluster")):
+        for i, scene in enumerate(_slurry(kind, scale, seed)):
             _save(out / "raw" / "raw" / kind / f"{kind.upper()} raw ({i + 1}).png", np.asarray(scene.image.data))
             # As in the set, one crystal stands under several numbers, turned.
             for turns in range(3):

@@ -4,7 +4,6 @@ from crystalscope.scenes.batch import Batch, State
 from crystalscope.scenes.bodies import Body, Material, outline_measures
 from crystalscope.scenes.labels import labels_of
 from crystalscope.scenes.optics import Instrument
-from crystalscope.scenes.presets import backlit_crystals, beads, needles
 from crystalscope.scenes.recipe import Recipe, load_recipe, preset, preset_names, scenes_of
 from crystalscope.scenes.render import Placed, render
 from crystalscope.scenes.sample import Population
@@ -20,11 +19,8 @@ __all__ = [
     "Recipe",
     "State",
     "Window",
-    "backlit_crystals",
-    "beads",
     "labels_of",
     "load_recipe",
-    "needles",
     "outline_measures",
     "preset",
     "preset_names",

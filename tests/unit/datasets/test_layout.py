@@ -83,6 +83,7 @@ def test_concentrations(name, value):
         (layout.part_of, "CROPPED", "cropped"),
         (layout.part_of, "drawings", None),
         (layout.class_of, "CEX (1)", "cephalexin"),
+        (layout.class_of, "PG5308", "phenylglycine"),
         (layout.class_of, "Phenyl-glycine crystals", "phenylglycine"),
         (layout.class_of, "cephalexin-reactive-crystallization", None),
         (layout.class_of, "cephalexin with phenylglycine", None),

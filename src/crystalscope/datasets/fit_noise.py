@@ -1,0 +1,471 @@
+"""Noise of a camera by photon transfer, told from what stays in place: speckle of the ground."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from crystalscope.scenes.optics import Instrument, record
+
+Floats = NDArray[np.float64]
+Picture = NDArray[np.float32]
+
+_TILE = 8
+_OFFSET = 4
+"""Tiles lie across the 8 x 8 blocks of JPEG, or their variance would be that of single blocks, mostly none."""
+_QUANTILE = 0.2
+"""Of the variances of tiles of one level: below it lie tiles without structure while these are a quarter of all."""
+_WIDE = 24
+"""Tile in which the correlation is taken: wide against the grain."""
+_BIN = 0.04
+_LEAST = 24
+"""Tiles that a level needs."""
+_LAGS = 4
+_GRAINS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.05, 1.25, 1.5)
+_SIMULATED = 192
+_RANGE = 1.6
+"""Highest over lowest level from which shot and read noise are told apart."""
+_SPECKLED = 0.04
+"""Relative noise of a single frame from which, if correlated, it is called speckle."""
+_CORRELATED = 0.35
+_SMOOTH = 0.8
+"""Correlation of neighbouring pixels that no camera's noise has."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Noise against level, shares of white.
+
+    Parameters
+    ----------
+    level, noise
+        (levels,) mean level and standard deviation of its flat regions.
+    tiles
+        (levels,) number of tiles at the level.
+    """
+
+    level: Floats
+    noise: Floats
+    tiles: Floats
+
+    def at(self, level: float) -> float:
+        """Noise at a level, between the nearest ones."""
+        return float(np.interp(level, self.level, self.noise)) if len(self.level) else math.nan
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What the camera and the ground do to an even light; NaN where it cannot be told.
+
+    Parameters
+    ----------
+    shot_noise, read_noise, grain_px
+        As in `scenes.Instrument`.
+    ground
+        Standard deviation of the noise at the ground, without speckle.
+    speckle, speckle_px
+        Contrast and grain of what stays from frame to frame.
+    correlation
+        Of the noise of neighbouring pixels; negative where the camera sharpens.
+    split
+        Whether shot and read noise could be told apart; else all is given as shot noise.
+    below_step
+        Whether the noise is hidden by the steps of the grey levels: `read_noise` is then at most 0.3 of a step.
+    from_pairs
+        Whether it comes from differences of frames, so that what stays in place does not count.
+    """
+
+    shot_noise: float
+    read_noise: float
+    grain_px: float
+    ground: float
+    speckle: float
+    speckle_px: float
+    correlation: float
+    split: bool
+    below_step: bool
+    from_pairs: bool
+
+
+@dataclass(frozen=True)
+class Camera:
+    """How pictures were written: `bits`, JPEG `quality` (0: none), number of `channels`."""
+
+    bits: int
+    quality: int = 0
+    channels: int = 1
+
+    @property
+    def step(self) -> float:
+        """Distance of two grey levels."""
+        return 1.0 / (2**self.bits - 1)
+
+
+def residuals(plane: Picture, valid: NDArray[np.bool_], *, tile: int, other: Picture | None = None) -> tuple[Floats, Floats]:
+    """Tiles of a picture less their best plane, and their means.
+
+    Parameters
+    ----------
+    plane
+        (rows, columns).
+    valid
+        Pixels that may be used; a tile needs all of its own.
+    tile
+        Edge of a tile, px.
+    other
+        A second frame of the same field and level: the tiles are of the difference over sqrt(2).
+
+    Returns
+    -------
+    (tiles, tile, tile) and (tiles,).
+    """
+    rows, columns = plane.shape
+    n, m = (rows - _OFFSET) // tile, (columns - _OFFSET) // tile
+    if n < 1 or m < 1:
+        return np.zeros((0, tile, tile)), np.zeros(0)
+
+    def cut(a: NDArray[np.generic]) -> NDArray[np.generic]:
+        part = a[_OFFSET : _OFFSET + n * tile, _OFFSET : _OFFSET + m * tile]
+        return part.reshape(n, tile, m, tile).swapaxes(1, 2).reshape(n * m, tile * tile)
+
+    whole = cut(valid).all(axis=1)
+    first = cut(plane)[whole].astype(np.float64)
+    level = first.mean(axis=1)
+    if other is not None:
+        second = cut(other)[whole].astype(np.float64)
+        # Half of a tile's noise must not be that of a particle which only one of the frames shows.
+        same = np.abs(second.mean(axis=1) - level) < 0.05 * np.abs(level) + 1e-3
+        first, level = ((first - second) / math.sqrt(2))[same], level[same]
+    basis = _plane_basis(tile)
+    return (first - (first @ basis) @ basis.T).reshape(-1, tile, tile), level
+
+
+@lru_cache(maxsize=8)
+def _plane_basis(tile: int) -> Floats:
+    """Orthonormal constant, slope along the columns and along the rows, (tile², 3)."""
+    t = np.linspace(-1, 1, tile)
+    y, x = np.meshgrid(t, t, indexing="ij")
+    return np.linalg.qr(np.stack([np.ones(tile * tile), x.ravel(), y.ravel()], axis=1))[0]
+
+
+def _variances(r: Floats) -> Floats:
+    return np.asarray((r**2).sum(axis=(1, 2)) / (r.shape[1] * r.shape[2] - 3))
+
+
+def noise_curve(variance: Floats, level: Floats) -> Curve:
+    """Noise against level from variances of tiles, by a low quantile, which structure does not reach.
+
+    Parameters
+    ----------
+    variance, level
+        (tiles,).
+    """
+    bins = np.floor(level / _BIN).astype(int)
+    found = [
+        (float(np.median(level[b])), float(np.quantile(variance[b], _QUANTILE)), float(b.sum()))
+        for b in (bins == k for k in np.unique(bins))
+        if b.sum() >= _LEAST
+    ]
+    if not found:
+        return Curve(np.zeros(0), np.zeros(0), np.zeros(0))
+    m, q, n = np.array(found).T
+    return Curve(m, np.sqrt(q), n)
+
+
+def correlations(r: Floats) -> Floats:
+    """Covariances of pixels 0, 1, … px apart along rows and columns, of the quietest quarter of tiles."""
+    if not len(r):
+        return np.full(_LAGS, math.nan)
+    variance = _variances(r)
+    calm = r[variance <= np.quantile(variance, _QUANTILE)]
+    out = [float((calm**2).mean())]
+    for lag in range(1, _LAGS):
+        out.append(float((calm[:, :, lag:] * calm[:, :, :-lag]).mean() + (calm[:, lag:] * calm[:, :-lag]).mean()) / 2)
+    return np.array(out)
+
+
+def fit_noise(
+    frames: Sequence[NDArray[np.floating]],
+    *,
+    valid: Sequence[NDArray[np.bool_]],
+    levels: Floats,
+    camera: Camera,
+    ground: float,
+    black: float,
+    shared: bool,
+    even: Sequence[Picture],
+) -> tuple[Noise, Curve]:
+    """Shot and read noise, their correlation, and speckle.
+
+    Parameters
+    ----------
+    frames
+        (rows, columns[, 3]) each, shares of white as recorded.
+    valid
+        (rows, columns) each: in the field, not saturated.
+    levels
+        (frames,) level of the lamp in each.
+    camera
+        Bits, JPEG, channels.
+    ground
+        Level of the ground in the middle, as recorded.
+    black
+        Level of no light.
+    shared
+        Whether the frames show one field: noise then is what changes from frame to frame.
+    even
+        (rows, columns) ground of each frame, relative to the middle of the picture.
+
+    Returns
+    -------
+    Noise, and noise against level as measured.
+
+    Notes
+    -----
+    Photon transfer (Janesick, Photon Transfer, SPIE Press 2007): variance of flat tiles of 8 x 8 px against their mean,
+    var = read² + shot² x level. Tiles are measured and then compared with even pictures that went through the camera
+    of the renderer (`scenes.optics.record`), so that steps of grey, correlation and JPEG count alike on both sides.
+    Assumes that a quarter of the tiles of a level hold nothing but noise. Compression that leaves nothing of the noise,
+    and noise below a third of a grey step, cannot be undone.
+    """
+    planes = [[_channel(f, c) for c in range(camera.channels)] for f in frames]
+    within = [
+        _Tiles.of(p, valid=valid[k], level=ground) for k, channels in enumerate(planes) for p in channels
+    ]
+    best, from_pairs = _Tiles.joined(within), False
+    curve = best.curve()
+    fixed, fixed_px = 0.0, math.nan
+    if shared and len(frames) > 1:
+        between = [
+            _Tiles.of(a, valid=valid[k] & valid[k + 1], level=ground, other=_scaled(b, levels[k] / levels[k + 1], black))
+            for k in range(len(frames) - 1)
+            for a, b in zip(planes[k], planes[k + 1], strict=True)
+        ]
+        paired = _Tiles.joined(between)
+        fixed, fixed_px = _fixed_pattern(frames, valid, levels, ground, black, even, camera)
+        # Structure only ever adds: the lower of the two is the better one.
+        if paired.curve().at(ground) < curve.at(ground):
+            best, from_pairs = paired, True
+            curve = curve if not fixed else paired.curve()
+    covariance = correlations(best.wide)
+    at_ground = best.curve().at(ground)
+    if not from_pairs and _is_speckle(covariance, ground - black):
+        fixed, fixed_px, white = _split_speckle(covariance, ground - black)
+        at_ground *= math.sqrt(min(white / max(covariance[0], 1e-12), 1.0))
+        covariance = np.array([white, 0.0, 0.0, 0.0])
+    noise = _camera_noise(
+        curve, covariance, camera, here=at_ground, ground=ground, black=black, speckled=fixed > 0, pairs=from_pairs
+    )
+    return Noise(*noise[:4], fixed, fixed_px, *noise[4:], from_pairs), curve
+
+
+@dataclass(frozen=True, eq=False)
+class _Tiles:
+    """Variances and levels of small tiles, and residuals of wide tiles near the level of the ground."""
+
+    variance: Floats
+    level: Floats
+    wide: Floats
+
+    @classmethod
+    def of(
+        cls, plane: Picture, *, valid: NDArray[np.bool_], level: float, other: Picture | None = None
+    ) -> _Tiles:
+        r, mean = residuals(plane, valid, tile=_TILE, other=other)
+        wide, wide_mean = residuals(plane, valid, tile=_WIDE, other=other)
+        return cls(_variances(r), mean, wide[np.abs(wide_mean / level - 1) < 0.3])
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Tiles]) -> _Tiles:
+        return cls(
+            np.concatenate([p.variance for p in parts]),
+            np.concatenate([p.level for p in parts]),
+            np.concatenate([p.wide for p in parts]),
+        )
+
+    def curve(self) -> Curve:
+        return noise_curve(self.variance, self.level)
+
+
+def _channel(frame: NDArray[np.floating], c: int) -> Picture:
+    return np.asarray(frame if frame.ndim == 2 else frame[:, :, c], dtype=np.float32)
+
+
+def _scaled(plane: Picture, factor: float, black: float) -> Picture:
+    return ((plane - np.float32(black)) * np.float32(factor) + np.float32(black)).astype(np.float32)
+
+
+def _is_speckle(covariance: Floats, light: float) -> bool:
+    strong = math.sqrt(max(covariance[0], 0.0)) > _SPECKLED * light
+    return bool(strong and covariance[1] > _CORRELATED * covariance[0])
+
+
+def _split_speckle(covariance: Floats, light: float) -> tuple[float, float, float]:
+    """Contrast and grain of speckle and the variance of white noise: what a Gaussian through lags 1 and 2 misses."""
+    ratio = covariance[1] / max(covariance[2], 0.02 * covariance[1])
+    px = math.sqrt(1.5 / max(math.log(max(ratio, 1.05)), 1e-3))
+    own = min(covariance[1] * math.exp(1 / (2 * px * px)), covariance[0])
+    return math.sqrt(own) / light, px, max(covariance[0] - own, 0.0)
+
+
+def _fixed_pattern(
+    frames: Sequence[NDArray[np.floating]],
+    valid: Sequence[NDArray[np.bool_]],
+    levels: Floats,
+    ground: float,
+    black: float,
+    even: Sequence[Picture],
+    camera: Camera,
+) -> tuple[float, float]:
+    """Contrast and grain of the fine structure that two frames have in common (0, NaN where there is none)."""
+    total = np.zeros(_LAGS)
+    count = 0
+    for i in range(len(frames) - 1):
+        pair = []
+        keep = None
+        for k in (i, i + 1):
+            plane = (_channel(frames[k], min(1, camera.channels - 1)) - black) / (levels[k] * even[k])
+            r, mean = residuals(plane.astype(np.float32), valid[i] & valid[i + 1], tile=_WIDE)
+            calm = (np.abs(mean - 1) < 0.15) & (_variances(r) < 2.5 * np.median(_variances(r)) + 1e-12)
+            keep = calm if keep is None else keep & calm
+            pair.append(r)
+        a, b = pair[0][keep], pair[1][keep]
+        if not len(a):
+            continue
+        count += 1
+        total[0] += (a * b).mean()
+        for lag in range(1, _LAGS):
+            along = (a[:, :, lag:] * b[:, :, :-lag]).mean() + (b[:, :, lag:] * a[:, :, :-lag]).mean()
+            across = (a[:, lag:] * b[:, :-lag]).mean() + (b[:, lag:] * a[:, :-lag]).mean()
+            total[lag] += (along + across) / 4
+    if not count:
+        return math.nan, math.nan
+    total /= count
+    step = camera.step / max(ground - black, 1e-6)
+    if total[0] < max(step**2 / 12, 1e-5):
+        return 0.0, math.nan
+    rho = float(np.clip(total[1] / total[0], 0.02, 0.98))
+    return math.sqrt(total[0]), _speckle_px(rho)
+
+
+def _speckle_px(rho: float) -> float:
+    """Blur of a Gaussian field whose square has correlation `rho` one px apart."""
+    sizes = np.geomspace(0.3, 6.0, 120)
+    return float(np.interp(rho, [_lag_one(s) ** 2 for s in sizes], sizes))
+
+
+@lru_cache(maxsize=256)
+def _lag_one(sigma: float) -> float:
+    """Correlation one px apart of white noise after a Gaussian blur, as the pixels see it."""
+    k = cv2.getGaussianKernel(int(sigma * 8) | 1, sigma)[:, 0] if sigma > 0 else np.ones(1)
+    return float((k[1:] * k[:-1]).sum() / (k**2).sum())
+
+
+def _camera_noise(
+    curve: Curve,
+    covariance: Floats,
+    camera: Camera,
+    *,
+    here: float,
+    ground: float,
+    black: float,
+    speckled: bool,
+    pairs: bool,
+) -> tuple[float, float, float, float, float, bool, bool]:
+    """Shot, read, grain, noise at the ground, correlation, whether split, whether below a grey step."""
+    rho = float(covariance[1] / covariance[0]) if covariance[0] > 0 else math.nan
+    none = (math.nan, math.nan, math.nan, math.nan, rho, False, False)
+    # What is that smooth is structure: the picture has no flat region.
+    if not here >= 0 or rho > _SMOOTH:
+        return none
+    if here < 0.33 * camera.step and not camera.quality:
+        return 0.0, 0.3 * camera.step, 0.0, 0.3 * camera.step, rho, False, True
+    grain, total = _grain(rho, here, ground, camera, pairs)
+    if not total > 0:
+        return none
+    undone = np.array([_undone(s, m, grain, camera, pairs) for s, m in zip(curve.noise, curve.level, strict=True)])
+    known = undone > 0
+    # Light falls on the sensor before the black level is added and the rest is squeezed.
+    light = np.maximum(curve.level[known] - black, 0.0) / (1 - black)
+    sigma, at_light = undone[known] / (1 - black), max(ground - black, 1e-6) / (1 - black)
+    wide = known.sum() >= 3 and light.max() > _RANGE * max(light.min(), 1e-3)
+    if not wide or (speckled and not pairs):
+        return total / (1 - black) / math.sqrt(at_light), 0.0, grain, total, rho, False, False
+    shot, read = _transfer(light, sigma, curve.tiles[known])
+    # The ground has by far the most tiles: the line is to pass there.
+    scale = total / (1 - black) / max(math.sqrt(shot**2 * at_light + read**2), 1e-9)
+    return shot * scale, read * scale, grain, total, rho, True, False
+
+
+def _transfer(light: Floats, sigma: Floats, tiles: Floats) -> tuple[float, float]:
+    """Shot and read noise from a line through variance against light; structure only adds, so points above weigh less."""
+    variance = sigma**2
+    weight = np.sqrt(np.minimum(tiles, 2000)) / variance
+    a = np.stack([light, np.ones_like(light)], axis=1)
+    for _ in range(8):
+        (shot2, read2), _ = nnls(a * weight[:, None], variance * weight)
+        model = np.maximum(a @ np.array([shot2, read2]), 1e-14)
+        above = np.maximum(variance / model - 1, 0)
+        weight = np.sqrt(np.minimum(tiles, 2000)) / model / (1 + (above / 0.15) ** 2)
+    return math.sqrt(shot2), math.sqrt(read2)
+
+
+def _simulate(sigma: float, level: float, grain: float, camera: Camera, *, pairs: bool, tile: int) -> Floats:
+    """Tiles of an even picture of `level` with noise `sigma` through the renderer's camera."""
+    bits = camera.bits if camera.bits in (8, 12, 16) else 16
+    settings = Instrument(shot_noise=0.0, read_noise=sigma, grain_px=grain, bits=bits, jpeg=camera.quality, flicker=0.0)
+    shape = (_SIMULATED, _SIMULATED, 3)[: 3 if camera.channels == 3 else 2]
+    rng = np.random.default_rng(7)
+    white = np.float32(2**bits - 1)
+    made = [
+        record(np.full(shape, level, dtype=np.float32), settings, rng=rng)[0].astype(np.float32) / white
+        for _ in range(2 if pairs else 1)
+    ]
+    valid = np.ones(shape[:2], dtype=bool)
+    out = [
+        residuals(_channel(made[0], c), valid, tile=tile, other=_channel(made[1], c) if pairs else None)[0]
+        for c in range(camera.channels)
+    ]
+    return np.concatenate(out)
+
+
+def _undone(measured: float, level: float, grain: float, camera: Camera, pairs: bool) -> float:
+    """Noise before the camera's steps, grain and JPEG that leaves `measured` after them; NaN where nothing is left."""
+    sigma = max(measured, 0.3 * camera.step)
+    for _ in range(4 if camera.quality else 2):
+        left = math.sqrt(np.quantile(_variances(_simulate(sigma, level, grain, camera, pairs=pairs, tile=_TILE)), _QUANTILE))
+        if left <= 0:
+            sigma *= 2
+            continue
+        sigma *= float(np.clip(measured / left, 0.25, 4.0))
+    return sigma if measured > 0 and sigma < 0.3 else math.nan
+
+
+def _grain(rho: float, measured: float, level: float, camera: Camera, pairs: bool) -> tuple[float, float]:
+    """Blur of the noise whose correlation after the camera is `rho`, and the noise at the ground before the camera."""
+    if not math.isfinite(rho):
+        return 0.0, _undone(measured, level, 0.0, camera, pairs)
+    found = []
+    for grain in _GRAINS:
+        sigma = _undone(measured, level, grain, camera, pairs)
+        if not sigma > 0:
+            break
+        c = correlations(_simulate(sigma, level, grain, camera, pairs=pairs, tile=_WIDE))
+        found.append((c[1] / c[0] if c[0] > 0 else 0.0, grain, sigma))
+        if found[-1][0] > rho and grain:
+            break
+    if not found:
+        return math.nan, math.nan
+    r, grains, sigmas = np.array(found).T
+    # Below the first step of the grid the blur is so small that it does nothing.
+    if len(r) < 2 or rho <= r[0] + 0.3 * (r[1] - r[0]):
+        return 0.0, float(sigmas[0])
+    grain = float(np.interp(rho, r, grains))
+    return grain, float(np.interp(grain, grains, sigmas))
