@@ -5,14 +5,33 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from typing import Any, get_args
 
 from typer.testing import CliRunner
 
 from crystalscope.cli import app
 from crystalscope.config import AnalyzeConfig
-from crystalscope.core import FRAME_COLUMNS, PARTICLE_COLUMNS, Column
+from crystalscope.core import FRAME_COLUMNS, PARTICLE_COLUMNS, TRUTH_COLUMNS, Column
+from crystalscope.scenes import Batch, Instrument, Population, Recipe, Window, preset, preset_names
 
 HERE = Path(__file__).parent / "reference"
+
+
+def settings_table(model: type[Any]) -> list[str]:
+    """Rows of the settings of a model: name, default, meaning from the text below it."""
+    lines = inspect.getsource(model).splitlines()
+    out = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, setting in model.model_fields.items():
+        at = next(i for i, line in enumerate(lines) if re.match(rf"\s+{name}:", line))
+        end = next((i for i in range(at, len(lines)) if lines[i].count("[") == lines[i].count("]")), at)
+        meaning = re.match(r'\s+"""(.*?)"""', "\n".join(lines[end + 1 :]), re.DOTALL)
+        words = " ".join(meaning[1].split()) if meaning else ""
+        kind = lines[at].split(":", 1)[1].rsplit("=", 1)[0].strip()
+        literal = re.findall(r'"([^"]+)"', kind) if kind.startswith("Literal") else []
+        words = f"{words} One of: {', '.join(literal)}." if literal else words
+        default = "required" if setting.is_required() else f"`{setting.get_default(call_default_factory=True)!r}`"
+        out.append(f"| `{name}` | {default} | {words.strip()} |")
+    return out
 
 
 def configuration() -> str:
@@ -25,28 +44,49 @@ def configuration() -> str:
     ]
     for table, field in AnalyzeConfig.model_fields.items():
         model = field.annotation
-        if not hasattr(model, "model_fields"):
-            continue
-        lines = inspect.getsource(model).splitlines()
-        out += [
-            "",
-            f"## [{table}]",
-            "",
-            inspect.getdoc(model) or "",
-            "",
-            "| setting | default | meaning |",
-            "|---|---|---|",
-        ]
-        for name, setting in model.model_fields.items():
-            at = next(i for i, line in enumerate(lines) if re.match(rf"\s+{name}:", line))
-            text = "\n".join(lines[at + 1 :])
-            meaning = re.match(r'\s+"""(.*?)"""', text, re.DOTALL)
-            words = " ".join(meaning[1].split()) if meaning else ""
-            kind = lines[at].split(":", 1)[1].rsplit("=", 1)[0].strip()
-            literal = re.findall(r'"([^"]+)"', kind) if kind.startswith("Literal") else []
-            words = f"{words} One of: {', '.join(literal)}." if literal else words
-            out.append(f"| `{name}` | `{setting.default!r}` | {words} |")
+        if hasattr(model, "model_fields"):
+            out += ["", f"## [{table}]", "", inspect.getdoc(model) or "", "", *settings_table(model)]
     return "\n".join(out) + "\n"
+
+
+def scenes() -> str:
+    """Settings of recipes of rendered pictures, and the presets."""
+    names = ", ".join(get_args(Population.model_fields["body"].annotation))
+    out = [
+        "# Recipes of rendered pictures",
+        "",
+        "A TOML file for `crystalscope scenes render FILE.toml`. `base = \"PRESET\"` takes over all that the file does not",
+        "say. Settings of `[instrument]` and `[window]` may be a value, `[low, high]` (drawn evenly), `{log = [low, high]}`",
+        "or `{choice = [a, b]}`; settings of populations a value or `[low, high]`. Unknown keys are refused.",
+        "",
+        "## Presets",
+        "",
+        "| name | what |",
+        "|---|---|",
+        *(f"| `{n}` | {preset(n).description or preset(n).title} |" for n in preset_names()),
+    ]
+    for title, model in (
+        ("The file", Recipe),
+        ("[instrument]", Instrument),
+        ("[window]", Window),
+        ("[populations.NAME]", Population),
+        ("[batch]", Batch),
+    ):
+        out += ["", f"## {title}", "", inspect.getdoc(model) or "", "", *settings_table(model)]
+        if model is Population:
+            out += ["", f"Bodies: {names}."]
+    out += [
+        "",
+        "## particles.csv",
+        "",
+        "`frame`, `file`, `particle` (the id in the COCO file), then, with the unit in the name (`_um`, `_px`):",
+        "",
+        "| column | meaning |",
+        "|---|---|",
+        *(f"| `{c.name}` | {c.meaning} |" for c in TRUTH_COLUMNS),
+        "",
+    ]
+    return "\n".join(out)
 
 
 def columns() -> str:
@@ -87,12 +127,20 @@ def columns() -> str:
     )
 
 
+def command_names(group: Any, prefix: str = "") -> list[str]:
+    """Names of all commands, those of groups as ``group command``."""
+    names = [prefix + (c.name or c.callback.__name__) for c in group.registered_commands]
+    for inner in group.registered_groups:
+        names += command_names(inner.typer_instance, f"{prefix}{inner.name} ")
+    return names
+
+
 def commands() -> str:
     """The help of every command."""
     out = ["# Command line", ""]
-    for command in app.registered_commands:
-        name = command.callback.__name__
-        text = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"}).output
+    for name in command_names(app):
+        arguments = [*name.split(), "--help"]
+        text = CliRunner().invoke(app, arguments, env={"COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"}).output
         out += [
             f"## crystalscope {name}",
             "",
@@ -105,5 +153,10 @@ def commands() -> str:
 
 
 if __name__ == "__main__":
-    for name, page in (("configuration", configuration()), ("run-folder", columns()), ("command-line", commands())):
+    for name, page in (
+        ("configuration", configuration()),
+        ("run-folder", columns()),
+        ("command-line", commands()),
+        ("scenes", scenes()),
+    ):
         (HERE / f"{name}.md").write_text(page, encoding="utf-8")

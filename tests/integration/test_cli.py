@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -15,6 +16,8 @@ from crystalscope import __version__
 from crystalscope.cli import app
 from crystalscope.config import AnalyzeConfig
 from crystalscope.core import FRAME_COLUMNS, PARTICLE_COLUMNS
+from crystalscope.datasets import open_dataset
+from crystalscope.scenes import Batch, Instrument, Population, Recipe, Window
 
 ROOT = Path(__file__).parents[2]
 runner = CliRunner()
@@ -58,10 +61,17 @@ def test_help_imports_nothing_heavy():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-@pytest.mark.parametrize("command", [c.callback.__name__ for c in app.registered_commands])
+def command_names(group, prefix=""):
+    names = [prefix + (c.name or c.callback.__name__) for c in group.registered_commands]
+    for inner in group.registered_groups:
+        names += command_names(inner.typer_instance, f"{prefix}{inner.name} ")
+    return names
+
+
+@pytest.mark.parametrize("command", command_names(app))
 def test_every_command_is_documented(command):
     text = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
-    assert f"crystalscope {command}" in text
+    assert f"## crystalscope {command}\n" in text
 
 
 def test_every_setting_and_column_is_documented():
@@ -73,3 +83,46 @@ def test_every_setting_and_column_is_documented():
     columns = (ROOT / "docs" / "reference" / "run-folder.md").read_text(encoding="utf-8")
     for c in (*PARTICLE_COLUMNS, *FRAME_COLUMNS):
         assert f"| `{c.name}` |" in columns, c.name
+
+
+@pytest.mark.parametrize("model", [Recipe, Instrument, Window, Population, Batch])
+def test_every_setting_of_a_recipe_is_documented(model):
+    text = (ROOT / "docs" / "reference" / "scenes.md").read_text(encoding="utf-8")
+    for name in model.model_fields:
+        assert f"| `{name}` |" in text, f"{model.__name__}.{name}"
+
+
+def test_scenes_from_the_command_line(tmp_path):
+    got = runner.invoke(app, ["scenes", "list"])
+    assert "backlit-crystals" in got.output
+    own = tmp_path / "probe.toml"
+    own.write_text('[instrument]\nrows = 200\ncolumns = 220\n[populations.beads]\nbody = "sphere"\nsize = 30.0\n')
+    out = tmp_path / "set"
+    got = runner.invoke(app, ["scenes", "render", str(own), "--out", str(out), "-n", "2", "--seed", "3"])
+    assert got.exit_code == 0, got.output
+    dataset = open_dataset(out)
+    assert len(dataset) == 2
+    assert dataset.manifest.licence
+    particles = pd.read_csv(out / "particles.csv")
+    truth = dataset.truth()
+    assert sum(len(t.instances) for t in truth.values()) == len(particles)
+    assert {"ecd_px", "in_focus", "parent", "body_length_px"} <= set(particles.columns)
+    assert (out / "sizes_population.csv").exists()
+    # The recipe that was written renders the same pictures again.
+    again = tmp_path / "again"
+    runner.invoke(app, ["scenes", "render", str(out / "recipe.toml"), "--out", str(again), "-n", "2", "--seed", "3"])
+    name = "images/frame_00001.png"
+    assert (again / name).read_bytes() == (out / name).read_bytes()
+    got = runner.invoke(app, ["scenes", "render", "nothing", "--out", str(out)])
+    assert got.exit_code == 2
+    assert "expected a preset" in got.output
+
+
+def test_a_rendered_set_is_analysed_and_scored(tmp_path):
+    out = tmp_path / "set"
+    runner.invoke(app, ["scenes", "render", "beads", "--out", str(out), "-n", "2"])
+    run = tmp_path / "run"
+    got = runner.invoke(app, ["analyze", str(out / "images"), "--scale", "5", "--out", str(run)])
+    assert got.exit_code == 0, got.output
+    got = runner.invoke(app, ["score", str(run), str(out / "annotations.coco.json")])
+    assert json.loads(got.output)["instances"]["f1"] > 0.9

@@ -32,11 +32,11 @@ _GRAINS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.05, 1.25, 1.5)
 _SIMULATED = 192
 _RANGE = 1.6
 """Highest over lowest level from which shot and read noise are told apart."""
-_SPECKLED = 0.04
+_LEAST_SPECKLE = 0.02
+"""Contrast of fine structure common to frames below which it is not called speckle."""
+_SPECKLED = 0.08
 """Relative noise of a single frame from which, if correlated, it is called speckle."""
 _CORRELATED = 0.35
-_SMOOTH = 0.8
-"""Correlation of neighbouring pixels that no camera's noise has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class Camera:
 
 
 def residuals(plane: Picture, valid: NDArray[np.bool_], *, tile: int, other: Picture | None = None) -> tuple[Floats, Floats]:
-    """Tiles of a picture less their best plane, and their means.
+    """Tiles of a picture less a smooth surface (cubic in small tiles, a plane in wide ones), and their means.
 
     Parameters
     ----------
@@ -143,20 +143,23 @@ def residuals(plane: Picture, valid: NDArray[np.bool_], *, tile: int, other: Pic
         # Half of a tile's noise must not be that of a particle which only one of the frames shows.
         same = np.abs(second.mean(axis=1) - level) < 0.05 * np.abs(level) + 1e-3
         first, level = ((first - second) / math.sqrt(2))[same], level[same]
-    basis = _plane_basis(tile)
+    basis = _basis(tile)
     return (first - (first @ basis) @ basis.T).reshape(-1, tile, tile), level
 
 
 @lru_cache(maxsize=8)
-def _plane_basis(tile: int) -> Floats:
-    """Orthonormal constant, slope along the columns and along the rows, (tile², 3)."""
+def _basis(tile: int) -> Floats:
+    """Orthonormal cubic surfaces over small tiles, planes over wide ones, (tile², terms)."""
+    degree = 3 if tile == _TILE else 1
     t = np.linspace(-1, 1, tile)
     y, x = np.meshgrid(t, t, indexing="ij")
-    return np.linalg.qr(np.stack([np.ones(tile * tile), x.ravel(), y.ravel()], axis=1))[0]
+    terms = [(x**i * y**j).ravel() for i in range(degree + 1) for j in range(degree + 1 - i)]
+    return np.linalg.qr(np.stack(terms, axis=1))[0]
 
 
 def _variances(r: Floats) -> Floats:
-    return np.asarray((r**2).sum(axis=(1, 2)) / (r.shape[1] * r.shape[2] - 3))
+    n = r.shape[1] * r.shape[2]
+    return np.asarray((r**2).sum(axis=(1, 2)) / (n - _basis(r.shape[1]).shape[1]))
 
 
 def noise_curve(variance: Floats, level: Floats) -> Curve:
@@ -254,12 +257,11 @@ def fit_noise(
         if paired.curve().at(ground) < curve.at(ground):
             best, from_pairs = paired, True
             curve = curve if not fixed else paired.curve()
-    covariance = correlations(best.wide)
-    at_ground = best.curve().at(ground)
-    if not from_pairs and _is_speckle(covariance, ground - black):
-        fixed, fixed_px, white = _split_speckle(covariance, ground - black)
-        at_ground *= math.sqrt(min(white / max(covariance[0], 1e-12), 1.0))
-        covariance = np.array([white, 0.0, 0.0, 0.0])
+    at_ground, covariance = best.curve().at(ground), correlations(best.near)
+    spread = correlations(best.wide)
+    if not from_pairs and _is_speckle(spread, ground - black):
+        fixed, fixed_px, white = _split_speckle(spread, ground - black)
+        at_ground, covariance = math.sqrt(white), np.array([1.0, 0.0, 0.0, 0.0])
     noise = _camera_noise(
         curve, covariance, camera, here=at_ground, ground=ground, black=black, speckled=fixed > 0, pairs=from_pairs
     )
@@ -268,10 +270,11 @@ def fit_noise(
 
 @dataclass(frozen=True, eq=False)
 class _Tiles:
-    """Variances and levels of small tiles, and residuals of wide tiles near the level of the ground."""
+    """Variances and levels of small tiles, and residuals of small and wide tiles near the level of the ground."""
 
     variance: Floats
     level: Floats
+    near: Floats
     wide: Floats
 
     @classmethod
@@ -280,13 +283,15 @@ class _Tiles:
     ) -> _Tiles:
         r, mean = residuals(plane, valid, tile=_TILE, other=other)
         wide, wide_mean = residuals(plane, valid, tile=_WIDE, other=other)
-        return cls(_variances(r), mean, wide[np.abs(wide_mean / level - 1) < 0.3])
+        near, wide_near = (np.abs(m / level - 1) < 0.3 for m in (mean, wide_mean))
+        return cls(_variances(r), mean, r[near], wide[wide_near])
 
     @classmethod
     def joined(cls, parts: Sequence[_Tiles]) -> _Tiles:
         return cls(
             np.concatenate([p.variance for p in parts]),
             np.concatenate([p.level for p in parts]),
+            np.concatenate([p.near for p in parts]),
             np.concatenate([p.wide for p in parts]),
         )
 
@@ -304,7 +309,7 @@ def _scaled(plane: Picture, factor: float, black: float) -> Picture:
 
 def _is_speckle(covariance: Floats, light: float) -> bool:
     strong = math.sqrt(max(covariance[0], 0.0)) > _SPECKLED * light
-    return bool(strong and covariance[1] > _CORRELATED * covariance[0])
+    return bool(strong and covariance[1] > _CORRELATED * covariance[0] and covariance[3] < _CORRELATED * covariance[0])
 
 
 def _split_speckle(covariance: Floats, light: float) -> tuple[float, float, float]:
@@ -349,7 +354,7 @@ def _fixed_pattern(
         return math.nan, math.nan
     total /= count
     step = camera.step / max(ground - black, 1e-6)
-    if total[0] < max(step**2 / 12, 1e-5):
+    if total[0] < max(step**2 / 12, _LEAST_SPECKLE**2):
         return 0.0, math.nan
     rho = float(np.clip(total[1] / total[0], 0.02, 0.98))
     return math.sqrt(total[0]), _speckle_px(rho)
@@ -382,8 +387,7 @@ def _camera_noise(
     """Shot, read, grain, noise at the ground, correlation, whether split, whether below a grey step."""
     rho = float(covariance[1] / covariance[0]) if covariance[0] > 0 else math.nan
     none = (math.nan, math.nan, math.nan, math.nan, rho, False, False)
-    # What is that smooth is structure: the picture has no flat region.
-    if not here >= 0 or rho > _SMOOTH:
+    if not here >= 0:
         return none
     if here < 0.33 * camera.step and not camera.quality:
         return 0.0, 0.3 * camera.step, 0.0, 0.3 * camera.step, rho, False, True
@@ -457,13 +461,16 @@ def _grain(rho: float, measured: float, level: float, camera: Camera, pairs: boo
         sigma = _undone(measured, level, grain, camera, pairs)
         if not sigma > 0:
             break
-        c = correlations(_simulate(sigma, level, grain, camera, pairs=pairs, tile=_WIDE))
+        c = correlations(_simulate(sigma, level, grain, camera, pairs=pairs, tile=_TILE))
         found.append((c[1] / c[0] if c[0] > 0 else 0.0, grain, sigma))
         if found[-1][0] > rho and grain:
             break
     if not found:
         return math.nan, math.nan
     r, grains, sigmas = np.array(found).T
+    # No camera's noise is that smooth: the picture has no flat region.
+    if rho > r.max() + 0.02:
+        return math.nan, math.nan
     # Below the first step of the grid the blur is so small that it does nothing.
     if len(r) < 2 or rho <= r[0] + 0.3 * (r[1] - r[0]):
         return 0.0, float(sigmas[0])

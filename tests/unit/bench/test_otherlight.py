@@ -29,7 +29,7 @@ from crystalscope.measure import measure_columns
 
 ROOT = Path(__file__).parents[3]
 COUNT = {"mixed": 4, "flow-cell": 2, "labels": 2, "cooling": 4, "needles-low": 2}
-LIT = ("mixed", "agglomerates", "flow-cell", "labels")
+LIT = ("mixed", "agglomerates", "flow-cell")
 
 
 def no_light(order, look, **_):
