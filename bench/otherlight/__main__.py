@@ -14,10 +14,19 @@ import cv2
 
 from bench.otherlight.recipes import LOOKS
 from bench.otherlight.sets import SETS, beads, semantic
-from crystalscope.core import Scene
+from crystalscope.core import KINDS, Scene
 from crystalscope.datasets import write_scenes
 from crystalscope.io.manifest import Manifest
 from crystalscope.io.tables import write_bytes
+
+CLASSES = {
+    "mixed": KINDS,
+    "labels": KINDS,
+    "agglomerates": ("crystal", "agglomerate"),
+    "impurity": ("crystal", "agglomerate"),
+    "cooling": ("crystal", "bubble"),
+}
+"""Kinds of body in a set; only crystals in the others."""
 
 
 def write_set(
@@ -58,7 +67,7 @@ def write_set(
             "of focus are to be ignored; those that the edge cuts are kept."
         ),
         limits=(f"seed {seed}, {n} pictures", "rendered; for testing only, never for training"),
-        classes=("crystal", "agglomerate", "bubble", "droplet", "other"),
+        classes=CLASSES.get(name, ("crystal",)),
     )
 
     def scenes() -> Iterator[Scene]:

@@ -103,9 +103,12 @@ def render(
     lamp: float,
 ) -> NDArray[np.float32]:
     """Light on the camera, 0 to 1, from the farthest body to the nearest."""
-    lit = field_of_light(instrument) * np.float32(lamp)
+    nominal = field_of_light(instrument)
+    # The exposure is set so that the brightest corner of the empty field is not clipped.
+    level = np.float32(min(instrument.level, 0.96 / float(nominal.max())))
+    lit = nominal * np.float32(lamp)
     transmitted = instrument.look in ("backlit", "flow")
-    ground = lit if transmitted else lit * np.float32(instrument.level)
+    ground = lit if transmitted else lit * level
     colours = 3 if instrument.look == "polars" else 1
     light = np.repeat(ground[..., None], colours, axis=2)
     if colours == 3:
@@ -125,7 +128,7 @@ def render(
     if instrument.speckle:
         light = light * (1 + 0.5 * (speckle(instrument, rng=rng) - 1))[..., None]
     if transmitted:
-        light = light * np.float32(instrument.level)
+        light = light * level
     if instrument.disc:
         row, column, radius = instrument.disc
         y, x = np.ogrid[: instrument.shape[0], : instrument.shape[1]]

@@ -157,7 +157,7 @@ def _crowd(stage: _Stage, shown: list[str]) -> None:
     """Fill a picture beyond the share of it that counts as crowded, with what it shows, sharp and blurred."""
     rng, look = stage.rng, stage.look
     kinds = [k for k in shown if k != "ufo"] or ["block"]
-    size = rng.uniform(20, 70)
+    size = rng.uniform(28, 75)
     # Places overlap: a Poisson field of sum s covers 1 - exp(-s).
     wanted = -math.log(1 - rng.uniform(CROWDED[2] + 0.08, 0.85))
     while stage.covered < wanted:

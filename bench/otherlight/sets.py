@@ -280,6 +280,7 @@ def _level(level: str, sharp: float, ghosts: float) -> Callable[[int, int], Iter
     def of(n: int, seed: int) -> Iterator[Scene]:
         return needles(n, seed, level=level, sharp=sharp, ghosts=ghosts)
 
+    of.__doc__ = f"{level.capitalize()} loading: {needles.__doc__}"
     return of
 
 

@@ -59,11 +59,13 @@ def render_set(
     recipe: Any, out: Path, *, name: str, frames: int, seed: int, suffix: str = ".png", workers: int | None = None
 ) -> int:
     """Render a recipe into a folder, with a bar; returns the number of pictures."""
+    import pandas as pd
+
     from crystalscope import __version__
     from crystalscope.datasets.rendered import write_scenes
     from crystalscope.io.manifest import Manifest
-    from crystalscope.io.tables import to_toml, write_text
-    from crystalscope.scenes import scenes_of
+    from crystalscope.io.tables import to_toml, write_json, write_text
+    from crystalscope.scenes import scenes_of, true_events
 
     total = len(recipe.batch.states(frames=frames, seed=seed)) if recipe.batch else frames
     manifest = Manifest(
@@ -87,6 +89,10 @@ def render_set(
             manifest=manifest,
             progress=report,
         )
+    if recipe.batch is not None:
+        states = recipe.batch.states(frames=frames, seed=seed)
+        seen = pd.read_csv(out / "frames.csv")["n_crystals"].tolist()
+        write_json(out / "events.json", true_events(states, seen))
     write_text(out / "recipe.toml", to_toml(recipe.model_dump(exclude_none=True)))
     return total
 

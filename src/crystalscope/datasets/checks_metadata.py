@@ -205,8 +205,16 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
-def check_card(dataset: Dataset) -> Iterator[Finding]:
-    """Licence, table of sizes, and the other fields of a card."""
+def check_card(dataset: Dataset, *, particles: bool) -> Iterator[Finding]:
+    """Licence, table of sizes, and the other fields of a card.
+
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    particles
+        Whether anything is annotated that has a size; else a table of sizes may be empty.
+    """
     manifest = dataset.manifest
     if not manifest.licence.strip():
         message = "expected a licence in dataset.toml, got none; without one nobody may use the pictures"
@@ -219,7 +227,7 @@ def check_card(dataset: Dataset) -> Iterator[Finding]:
         )
     for name, table in dataset.sizes.items():
         fault = size_fault(table)
-        if fault:
+        if fault and (particles or len(table)):
             yield Finding("sizes_faulty", f"expected a size distribution in {name}, got {fault}", name)
     absent = [label for field, label in CARD_FIELDS.items() if not getattr(manifest, field)]
     if absent:

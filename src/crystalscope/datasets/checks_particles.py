@@ -48,6 +48,11 @@ class Particle:
     at_border: bool
 
     @property
+    def sized(self) -> bool:
+        """Whether it is of a kind that has a size distribution."""
+        return self.kind in ("crystal", "agglomerate")
+
+    @property
     def ecd_px(self) -> float:
         """Diameter of the circle of equal area, px."""
         return float(np.sqrt(4 / np.pi * self.region.mask.sum()))

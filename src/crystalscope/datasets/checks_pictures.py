@@ -145,9 +145,14 @@ def frame_keys(frames: pd.DataFrame) -> pd.Series:
     """
     if "frame" not in frames:
         return pd.Series(float("nan"), index=frames.index, dtype=object)
-    parts = [c for c in ("experiment", "batch", "frame") if c in frames]
-    keys = pd.Series(list(frames[parts].fillna("").astype(str).itertuples(index=False, name=None)), index=frames.index)
+    keys = keys_of(frames, [c for c in ("experiment", "batch", "frame") if c in frames])
     return keys.where(frames["frame"].notna())
+
+
+def keys_of(frames: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """Values of some columns as one tuple of texts per row; missing values are empty, 3.0 is 3."""
+    texts = [["" if pd.isna(v) else f"{v:g}" if isinstance(v, float) else str(v) for v in frames[c]] for c in columns]
+    return pd.Series(list(zip(*texts, strict=True)), index=frames.index, dtype=object)
 
 
 def check_frames_in_splits(frames: pd.DataFrame) -> Iterator[Finding]:

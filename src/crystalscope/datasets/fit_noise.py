@@ -28,7 +28,11 @@ _BIN = 0.04
 _LEAST = 24
 """Tiles that a level needs."""
 _LAGS = 4
-_GRAINS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.05, 1.25, 1.5)
+_SOFTNESS = (
+    *((0.0, s) for s in (2.0, 1.4, 1.0, 0.7, 0.4, 0.2)),
+    *((g, 0.0) for g in (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.05, 1.25, 1.5)),
+)
+"""Grain and sharpening of the cameras that are tried, from the crispest noise to the softest."""
 _SIMULATED = 192
 _RANGE = 1.6
 """Highest over lowest level from which shot and read noise are told apart."""
@@ -68,12 +72,12 @@ class Noise:
     ----------
     shot_noise, read_noise, grain_px
         As in `scenes.Instrument`.
+    sharpen
+        Sharpening, from noise crisper than white; noise that is both blurred and sharpened shows the sum only.
     ground
-        Standard deviation of the noise at the ground, without speckle.
+        Standard deviation of the noise at the ground, without speckle, before it is blurred or sharpened.
     speckle, speckle_px
         Contrast and grain of what stays from frame to frame.
-    correlation
-        Of the noise of neighbouring pixels; negative where the camera sharpens.
     split
         Whether shot and read noise could be told apart; else all is given as shot noise.
     below_step
@@ -85,10 +89,10 @@ class Noise:
     shot_noise: float
     read_noise: float
     grain_px: float
+    sharpen: float
     ground: float
     speckle: float
     speckle_px: float
-    correlation: float
     split: bool
     below_step: bool
     from_pairs: bool
@@ -108,7 +112,9 @@ class Camera:
         return 1.0 / (2**self.bits - 1)
 
 
-def residuals(plane: Picture, valid: NDArray[np.bool_], *, tile: int, other: Picture | None = None) -> tuple[Floats, Floats]:
+def residuals(
+    plane: Picture, valid: NDArray[np.bool_], *, tile: int, other: Picture | None = None
+) -> tuple[Floats, Floats]:
     """Tiles of a picture less a smooth surface (cubic in small tiles, a plane in wide ones), and their means.
 
     Parameters
@@ -239,15 +245,15 @@ def fit_noise(
     and noise below a third of a grey step, cannot be undone.
     """
     planes = [[_channel(f, c) for c in range(camera.channels)] for f in frames]
-    within = [
-        _Tiles.of(p, valid=valid[k], level=ground) for k, channels in enumerate(planes) for p in channels
-    ]
+    within = [_Tiles.of(p, valid=valid[k], level=ground) for k, channels in enumerate(planes) for p in channels]
     best, from_pairs = _Tiles.joined(within), False
     curve = best.curve()
     fixed, fixed_px = 0.0, math.nan
     if shared and len(frames) > 1:
         between = [
-            _Tiles.of(a, valid=valid[k] & valid[k + 1], level=ground, other=_scaled(b, levels[k] / levels[k + 1], black))
+            _Tiles.of(
+                a, valid=valid[k] & valid[k + 1], level=ground, other=_scaled(b, levels[k] / levels[k + 1], black)
+            )
             for k in range(len(frames) - 1)
             for a, b in zip(planes[k], planes[k + 1], strict=True)
         ]
@@ -257,15 +263,26 @@ def fit_noise(
         if paired.curve().at(ground) < curve.at(ground):
             best, from_pairs = paired, True
             curve = curve if not fixed else paired.curve()
-    at_ground, covariance = best.curve().at(ground), correlations(best.near)
     spread = correlations(best.wide)
     if not from_pairs and _is_speckle(spread, ground - black):
         fixed, fixed_px, white = _split_speckle(spread, ground - black)
-        at_ground, covariance = math.sqrt(white), np.array([1.0, 0.0, 0.0, 0.0])
-    noise = _camera_noise(
-        curve, covariance, camera, here=at_ground, ground=ground, black=black, speckled=fixed > 0, pairs=from_pairs
-    )
-    return Noise(*noise[:4], fixed, fixed_px, *noise[4:], from_pairs), curve
+        total = math.sqrt(white)
+        shot = total / math.sqrt((ground - black) * (1 - black))
+        return Noise(shot, 0.0, 0.0, 0.0, total, fixed, fixed_px, False, False, False), curve
+    covariance = correlations(best.near)
+    rho = float(covariance[1] / covariance[0]) if covariance[0] > 0 else math.nan
+    here = best.curve().at(ground)
+    if here < 0.33 * camera.step and not camera.quality:
+        least = 0.3 * camera.step
+        return Noise(0.0, least, 0.0, 0.0, least, fixed, fixed_px, False, True, from_pairs), curve
+    grain, sharpen, total = _softness(rho, here, ground, camera, from_pairs)
+    shot = read = math.nan
+    split = False
+    if total > 0:
+        shot, read, split = _shot_and_read(
+            curve, camera, total, (grain, sharpen), ground=ground, black=black, pairs=from_pairs, speckled=fixed > 0
+        )
+    return Noise(shot, read, grain, sharpen, total, fixed, fixed_px, split, False, from_pairs), curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,9 +295,7 @@ class _Tiles:
     wide: Floats
 
     @classmethod
-    def of(
-        cls, plane: Picture, *, valid: NDArray[np.bool_], level: float, other: Picture | None = None
-    ) -> _Tiles:
+    def of(cls, plane: Picture, *, valid: NDArray[np.bool_], level: float, other: Picture | None = None) -> _Tiles:
         r, mean = residuals(plane, valid, tile=_TILE, other=other)
         wide, wide_mean = residuals(plane, valid, tile=_WIDE, other=other)
         near, wide_near = (np.abs(m / level - 1) < 0.3 for m in (mean, wide_mean))
@@ -373,39 +388,30 @@ def _lag_one(sigma: float) -> float:
     return float((k[1:] * k[:-1]).sum() / (k**2).sum())
 
 
-def _camera_noise(
+def _shot_and_read(
     curve: Curve,
-    covariance: Floats,
     camera: Camera,
+    total: float,
+    softness: tuple[float, float],
     *,
-    here: float,
     ground: float,
     black: float,
-    speckled: bool,
     pairs: bool,
-) -> tuple[float, float, float, float, float, bool, bool]:
-    """Shot, read, grain, noise at the ground, correlation, whether split, whether below a grey step."""
-    rho = float(covariance[1] / covariance[0]) if covariance[0] > 0 else math.nan
-    none = (math.nan, math.nan, math.nan, math.nan, rho, False, False)
-    if not here >= 0:
-        return none
-    if here < 0.33 * camera.step and not camera.quality:
-        return 0.0, 0.3 * camera.step, 0.0, 0.3 * camera.step, rho, False, True
-    grain, total = _grain(rho, here, ground, camera, pairs)
-    if not total > 0:
-        return none
-    undone = np.array([_undone(s, m, grain, camera, pairs) for s, m in zip(curve.noise, curve.level, strict=True)])
-    known = undone > 0
+    speckled: bool,
+) -> tuple[float, float, bool]:
+    """Shot and read noise, and whether they could be told apart; `total` is the noise at the ground."""
+    undone = [_undone(s, m, softness, camera, pairs) for s, m in zip(curve.noise, curve.level, strict=True)]
+    known = np.array(undone) > 0
     # Light falls on the sensor before the black level is added and the rest is squeezed.
     light = np.maximum(curve.level[known] - black, 0.0) / (1 - black)
-    sigma, at_light = undone[known] / (1 - black), max(ground - black, 1e-6) / (1 - black)
+    sigma, at_light = np.array(undone)[known] / (1 - black), max(ground - black, 1e-6) / (1 - black)
     wide = known.sum() >= 3 and light.max() > _RANGE * max(light.min(), 1e-3)
     if not wide or (speckled and not pairs):
-        return total / (1 - black) / math.sqrt(at_light), 0.0, grain, total, rho, False, False
+        return total / (1 - black) / math.sqrt(at_light), 0.0, False
     shot, read = _transfer(light, sigma, curve.tiles[known])
     # The ground has by far the most tiles: the line is to pass there.
     scale = total / (1 - black) / max(math.sqrt(shot**2 * at_light + read**2), 1e-9)
-    return shot * scale, read * scale, grain, total, rho, True, False
+    return shot * scale, read * scale, True
 
 
 def _transfer(light: Floats, sigma: Floats, tiles: Floats) -> tuple[float, float]:
@@ -421,10 +427,15 @@ def _transfer(light: Floats, sigma: Floats, tiles: Floats) -> tuple[float, float
     return math.sqrt(shot2), math.sqrt(read2)
 
 
-def _simulate(sigma: float, level: float, grain: float, camera: Camera, *, pairs: bool, tile: int) -> Floats:
+def _simulate(
+    sigma: float, level: float, softness: tuple[float, float], camera: Camera, *, pairs: bool
+) -> Floats:
     """Tiles of an even picture of `level` with noise `sigma` through the renderer's camera."""
     bits = camera.bits if camera.bits in (8, 12, 16) else 16
-    settings = Instrument(shot_noise=0.0, read_noise=sigma, grain_px=grain, bits=bits, jpeg=camera.quality, flicker=0.0)
+    grain, sharpen = softness
+    settings = Instrument(
+        shot_noise=0.0, read_noise=sigma, grain_px=grain, sharpen=sharpen, bits=bits, jpeg=camera.quality
+    )
     shape = (_SIMULATED, _SIMULATED, 3)[: 3 if camera.channels == 3 else 2]
     rng = np.random.default_rng(7)
     white = np.float32(2**bits - 1)
@@ -434,45 +445,35 @@ def _simulate(sigma: float, level: float, grain: float, camera: Camera, *, pairs
     ]
     valid = np.ones(shape[:2], dtype=bool)
     out = [
-        residuals(_channel(made[0], c), valid, tile=tile, other=_channel(made[1], c) if pairs else None)[0]
+        residuals(_channel(made[0], c), valid, tile=_TILE, other=_channel(made[1], c) if pairs else None)[0]
         for c in range(camera.channels)
     ]
     return np.concatenate(out)
 
 
-def _undone(measured: float, level: float, grain: float, camera: Camera, pairs: bool) -> float:
-    """Noise before the camera's steps, grain and JPEG that leaves `measured` after them; NaN where nothing is left."""
+def _undone(measured: float, level: float, softness: tuple[float, float], camera: Camera, pairs: bool) -> float:
+    """Noise before the camera's steps, blur and JPEG that leaves `measured` after them; NaN where nothing is left."""
     sigma = max(measured, 0.3 * camera.step)
     for _ in range(4 if camera.quality else 2):
-        left = math.sqrt(np.quantile(_variances(_simulate(sigma, level, grain, camera, pairs=pairs, tile=_TILE)), _QUANTILE))
-        if left <= 0:
-            sigma *= 2
-            continue
-        sigma *= float(np.clip(measured / left, 0.25, 4.0))
+        left = math.sqrt(np.quantile(_variances(_simulate(sigma, level, softness, camera, pairs=pairs)), _QUANTILE))
+        sigma *= float(np.clip(measured / left, 0.25, 4.0)) if left > 0 else 2.0
     return sigma if measured > 0 and sigma < 0.3 else math.nan
 
 
-def _grain(rho: float, measured: float, level: float, camera: Camera, pairs: bool) -> tuple[float, float]:
-    """Blur of the noise whose correlation after the camera is `rho`, and the noise at the ground before the camera."""
-    if not math.isfinite(rho):
-        return 0.0, _undone(measured, level, 0.0, camera, pairs)
+def _softness(rho: float, measured: float, level: float, camera: Camera, pairs: bool) -> tuple[float, float, float]:
+    """Grain and sharpening after which noise has correlation `rho`, and the noise at the ground before them."""
     found = []
-    for grain in _GRAINS:
-        sigma = _undone(measured, level, grain, camera, pairs)
-        if not sigma > 0:
-            break
-        c = correlations(_simulate(sigma, level, grain, camera, pairs=pairs, tile=_TILE))
-        found.append((c[1] / c[0] if c[0] > 0 else 0.0, grain, sigma))
-        if found[-1][0] > rho and grain:
-            break
-    if not found:
-        return math.nan, math.nan
-    r, grains, sigmas = np.array(found).T
-    # No camera's noise is that smooth: the picture has no flat region.
-    if rho > r.max() + 0.02:
-        return math.nan, math.nan
-    # Below the first step of the grid the blur is so small that it does nothing.
-    if len(r) < 2 or rho <= r[0] + 0.3 * (r[1] - r[0]):
-        return 0.0, float(sigmas[0])
-    grain = float(np.interp(rho, r, grains))
-    return grain, float(np.interp(grain, grains, sigmas))
+    for softness in _SOFTNESS:
+        sigma = _undone(measured, level, softness, camera, pairs)
+        if sigma > 0:
+            c = correlations(_simulate(sigma, level, softness, camera, pairs=pairs))
+            found.append((c[1] / c[0] if c[0] > 0 else 0.0, *softness, sigma))
+            if found[-1][0] > rho and not softness[1]:
+                break
+    # No camera's noise is softer than the softest: the picture has no flat region.
+    if not found or not rho <= found[-1][0] + 0.02:
+        return math.nan, math.nan, math.nan
+    table = np.array(found)
+    grain, sharpen, sigma = (float(np.interp(rho, table[:, 0], table[:, k])) for k in (1, 2, 3))
+    # Below the first steps of the grid the correlation is that of white noise.
+    return grain if grain > 0.2 else 0.0, sharpen if sharpen > 0.1 else 0.0, sigma

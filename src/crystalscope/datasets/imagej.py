@@ -147,13 +147,13 @@ def _properties(roi: ImagejRoi) -> Iterator[tuple[str, str]]:
 
 
 def _label(roi: ImagejRoi, entry: str) -> str:
-    """Class name: the property ``label``, else the words of a name that is not made of numbers alone."""
+    """Class name: the property ``label``, else a name of words alone, but for a number at its end."""
     for line in roi.props.splitlines():
         key, _, text = line.partition(":")
         if key.strip() == "label" and text.strip():
             return text.strip()
     words = re.sub(r"[\s_\-]*[\d\-]*$", "", roi.name or entry.removesuffix(".roi"))
-    return words if any(c.isalpha() for c in words) else "crystal"
+    return words if re.fullmatch(r"[^\W\d_]+([ _\-][^\W\d_]+)*", words) else "crystal"
 
 
 def _region(roi: ImagejRoi, raw: bytes, shape: tuple[int, int]) -> Region | None:

@@ -148,7 +148,7 @@ def review_dataset(dataset: Dataset | str | Path, *, progress: Progress | None =
         check_scale(dataset, {s.file: s.tag_um for s in seen if s.tag_um is not None}),
         check_instrument(dataset),
         check_formats(seen, instruments),
-        check_card(dataset),
+        check_card(dataset, particles=any(not p.ignored and p.sized for p in annotations.particles)),
     )
     return Review(dataset, findings_table(f for found in checks for f in found), tuple(copies), annotations)
 

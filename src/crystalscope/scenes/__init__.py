@@ -1,6 +1,6 @@
 """Rendered pictures with exact truth: the virtual instrument."""
 
-from crystalscope.scenes.batch import Batch, State
+from crystalscope.scenes.batch import Batch, State, true_events
 from crystalscope.scenes.bodies import Body, Material, outline_measures
 from crystalscope.scenes.labels import labels_of
 from crystalscope.scenes.optics import Instrument
@@ -26,4 +26,5 @@ __all__ = [
     "preset_names",
     "render",
     "scenes_of",
+    "true_events",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -251,3 +252,60 @@ class State:
 def _cover(length: Array, number: Array) -> float:
     """Crystals' area over the field in mm², as a measure of the light they take."""
     return float((number * length**2).sum()) * 1e-6
+
+
+def true_events(states: Sequence[State], seen: Sequence[int]) -> list[dict[str, Any]]:
+    """What happened in a batch, in the form of events.json.
+
+    Parameters
+    ----------
+    states
+        Of all pictures, in order.
+    seen
+        Crystals in focus in each picture.
+
+    Returns
+    -------
+    cloud (or induction, where the temperature did not fall at the time) and clear, each with the time at which it
+    happened, ``lower_s`` and ``upper_s``, the pictures between which it shows, and status not_reached where it did not
+    happen; growth_rate in um/min of the longest crystals while they grow, from the first to the last picture of it.
+    """
+    times = np.array([s.time_s for s in states])
+    shown = np.array(seen) > 0
+    born = states[-1].nucleated_s if states else math.nan
+    out: list[dict[str, Any]] = []
+    if math.isfinite(born) and shown.any():
+        first = int(np.argmax(shown))
+        at = int(np.searchsorted(times, born))
+        falling = at > 0 and states[min(at, len(states) - 1)].temperature_c < states[at - 1].temperature_c - 1e-9
+        out.append(_event("cloud" if falling else "induction", states, born, first - 1, first))
+    else:
+        out.append({"kind": "cloud", "status": "not_reached"})
+    number = np.array([s.number.sum() for s in states])
+    if number.max(initial=0) > 0 and number[-1] == 0:
+        gone = len(states) - int(np.argmax(number[::-1] > 0))
+        last = len(states) - 1 - int(np.argmax(shown[::-1])) if shown.any() else gone - 1
+        out.append(_event("clear", states, float(times[gone]), last, min(last + 1, len(states) - 1)))
+    else:
+        out.append({"kind": "clear", "status": "not_reached"})
+    longest = np.array([s.length_um.max(initial=0) for s in states])
+    rise = np.flatnonzero((np.diff(longest) > 0) & (longest[:-1] > 0))
+    if rise.size > 1:
+        a, b = int(rise[0]), int(rise[-1]) + 1
+        rate = (longest[b] - longest[a]) / (times[b] - times[a]) * 60
+        entry = {"kind": "growth_rate", "status": "reached", "time_s": float(times[a]), "value": float(rate)}
+        out.append(entry | {"unit": "um/min", "lower_s": float(times[a]), "upper_s": float(times[b])})
+    return out
+
+
+def _event(kind: str, states: Sequence[State], time_s: float, before: int, after: int) -> dict[str, Any]:
+    times = [s.time_s for s in states]
+    degrees = float(np.interp(time_s, times, [s.temperature_c for s in states]))
+    return {
+        "kind": kind,
+        "status": "reached",
+        "time_s": time_s,
+        "temperature_c": degrees,
+        "lower_s": times[max(before, 0)],
+        "upper_s": times[after],
+    }

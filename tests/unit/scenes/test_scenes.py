@@ -22,6 +22,7 @@ from crystalscope.scenes import (
     preset_names,
     render,
     scenes_of,
+    true_events,
 )
 from crystalscope.scenes.assemble import agglomerate, bundle, cluster, dendrite, spherulite
 from crystalscope.scenes.bodies import about, any_rotation, lying_rotation, outline_measures
@@ -330,6 +331,13 @@ def test_sequence_nucleates_grows_dissolves_and_transmissivity_lags():
     signal = np.array([s.transmissivity for s in states])
     falls = times[np.argmax(signal < 80)]
     assert born + 60 < falls
+    events = {e["kind"]: e for e in true_events(states, [int((s.length_um > 20).any()) for s in states])}
+    assert events["cloud"]["time_s"] == born
+    assert born <= events["cloud"]["upper_s"] < falls
+    assert events["clear"]["lower_s"] < events["clear"]["time_s"] <= times[-1]
+    assert events["clear"]["temperature_c"] > 42
+    assert 1 < events["growth_rate"]["value"] < 22
+    assert true_events(states[:20], [0] * 20)[0] == {"kind": "cloud", "status": "not_reached"}
     frames = list(scenes_of(recipe, frames=0, seed=2, first=len(states) - 3))
     assert [f.image.time_s for f in frames] == pytest.approx(times[-3:])
     assert frames[0].frame["temperature_c"] == pytest.approx(50)
