@@ -242,10 +242,13 @@ def _reflected(found: Relief, material: Material, instrument: Instrument) -> tup
     for x, y, z, weight in instrument.lights:
         side += weight * np.maximum((-found.top_x * x - found.top_y * y + z) * cosine, 0)
     side /= max(float(instrument.lights[:, 3].sum()), 1e-6)
-    scattered = (material.milk * (0.25 + 0.75 * depth) + 0.3 * found.flaw) * (0.25 + 0.75 * side)
+    # Rims and cracks scatter light from the lamps, and take light from the ground: bright on dark, dark on bright.
+    shine = max(0.9 * (0.5 - instrument.level), 0.05)
+    scattered = (material.milk * (0.25 + 0.75 * depth) + shine * found.flaw) * (0.25 + 0.75 * side)
     solid = np.maximum(material.opacity, material.milk * depth)
     edge = _collected(found, instrument)
     passed = instrument.clear * (1 - solid) * edge + (1 - instrument.clear) * (1 - solid) * edge**2 * 0.6
+    passed *= 1 - found.flaw
     return passed, top + 0.7 * (1 - solid) * back + 0.75 * scattered
 
 

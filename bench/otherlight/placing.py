@@ -64,7 +64,7 @@ def settle_depth(
         The microscope.
     sharp
         Share of bodies of 40 px that are in focus; larger ones are so more often, as their limit is wider. 1: all
-        are well in focus, 0: none.
+        are well in focus, within 2.5 px of blur, 0: none.
     grey
         Chance that a body near the limit of focus stays there; else it is moved to 0.8 times the limit, or beyond 1.5.
     rng
@@ -73,7 +73,7 @@ def settle_depth(
     limit = sharp_limit(math.sqrt(4 * body.outline.area / math.pi))
     far = math.sqrt(sharp_limit(40.0) ** 2 - instrument.core**2) / max(sharp, 1e-3)
     if sharp >= 1:
-        spread = rng.uniform(0, 0.6) * limit
+        spread = rng.uniform(0, min(0.6 * limit, 2.5))
     elif sharp <= 0:
         spread = rng.uniform(1.6, 6.0) * limit
     else:

@@ -126,7 +126,7 @@ def instrument(
         gloss=rng.uniform(0.1, 0.35),
         clear=rng.uniform(0.6, 0.95) if bright else rng.uniform(0.3, 0.7),
         source=rng.uniform(0.3, 0.6),
-        speckle=rng.uniform(0.05, 0.3) if bright else rng.uniform(0, 0.15),
+        speckle=rng.uniform(0.04, 0.22) if bright else rng.uniform(0, 0.15),
         grain=rng.uniform(0.8, 1.8),
         gradient=gradient(3),
         gamma=float(rng.choice([1.0, 1.3])),
@@ -142,7 +142,7 @@ def stuff(rng: np.random.Generator, size: float, *, clean: bool = False) -> Mate
         rough=rng.uniform(0.02, 0.1) + (rng.uniform(0.03, 0.15) if worn else 0.0),
         grain=max(1.0, size * rng.uniform(0.015, 0.05)),
         soft=size * rng.uniform(0.03, 0.1) if worn else 0.0,
-        milk=float(rng.choice([rng.uniform(0.02, 0.15), rng.uniform(0.15, 0.6)], p=[0.6, 0.4])),
+        milk=float(rng.choice([rng.uniform(0.06, 0.2), rng.uniform(0.2, 0.6)], p=[0.6, 0.4])),
         flaws=0 if clean or size < 30 else int(rng.poisson(0.8) + (rng.integers(3, 9) if rng.random() < 0.15 else 0)),
         birefringence=rng.uniform(100, 1800) / size,
     )
@@ -217,7 +217,7 @@ def bubble(rng: np.random.Generator, size: float) -> Body:
 
 def droplet(rng: np.random.Generator, size: float, *, contrast: float | None = None) -> Body:
     """Liquid droplet: a weak lens."""
-    material = Material(contrast=contrast or rng.uniform(0.03, 0.1), milk=0.04, polish=0.4, birefringence=0.0)
+    material = Material(contrast=contrast or rng.uniform(0.045, 0.11), milk=0.06, polish=0.4, birefringence=0.0)
     return sphere(size, kind="droplet", name="droplet", material=material)
 
 

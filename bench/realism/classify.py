@@ -97,7 +97,7 @@ def network(width: int = 16):  # type: ignore[no-untyped-def]
             super().__init__()
             layers: list[nn.Module] = []
             channels = (1, width, 24, 32, 48)
-            for a, b, size in zip(channels, channels[1:], (5, 3, 3, 3), strict=True):
+            for a, b, size in zip(channels[:-1], channels[1:], (5, 3, 3, 3), strict=True):
                 layers += [nn.Conv2d(a, b, size, stride=2, padding=size // 2, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
             self.body = nn.Sequential(*layers)
             self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * channels[-1], 1))

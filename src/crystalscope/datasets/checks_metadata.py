@@ -52,7 +52,8 @@ def instruments_of(frames: pd.DataFrame, default: str) -> pd.Series:
     """Instrument by row of `frames`; empty where none is stated."""
     if "instrument" not in frames:
         return pd.Series(default, index=frames.index, dtype=object)
-    return frames["instrument"].fillna(default).astype(str)
+    named = frames["instrument"]
+    return named.astype(object).where(named.notna(), default).astype(str)
 
 
 def _numbers(frames: pd.DataFrame, column: str) -> pd.Series:
@@ -108,7 +109,13 @@ def check_scale(dataset: Dataset, tags: Mapping[str, float]) -> Iterator[Finding
     frames, stated = dataset.frames, dataset.manifest.pixel_size_um
     scales = scales_of(frames, stated)
     files = frames["file"].astype(str)
-    missing = [f for f in files if f not in scales]
+    own = _numbers(frames, "pixel_size_um")
+    faulty = set()
+    for file, value, text in zip(files, own, frames.get("pixel_size_um", own), strict=True):
+        if pd.notna(text) and not value > 0:
+            faulty.add(file)
+            yield Finding("scale_conflict", f"expected a scale above 0 um per px of {file}, got {text}", file)
+    missing = [f for f in files if f not in scales and f not in faulty]
     if missing:
         yield Finding(
             "scale_missing",
@@ -117,11 +124,6 @@ def check_scale(dataset: Dataset, tags: Mapping[str, float]) -> Iterator[Finding
             missing[0],
             value=float(len(missing)),
         )
-    own = _numbers(frames, "pixel_size_um")
-    raw = frames.get("pixel_size_um", own)
-    for file, value, text in zip(files, own, raw, strict=True):
-        if pd.notna(text) and not value > 0:
-            yield Finding("scale_conflict", f"expected a scale above 0 um per px of {file}, got {text}", file)
     if stated is not None:
         yield from _conflicts(
             {f: float(v) for f, v in zip(files, own, strict=True) if v > 0},

@@ -194,8 +194,8 @@ def check_classes(dataset: Dataset, particles: Sequence[Particle]) -> Iterator[F
     """Classes that hardly occur.
 
     A class of pictures is rare where it has less than a fiftieth of the pictures of the largest class. A class that the
-    manifest declares is told where neither a picture nor a particle has it. Kinds of particle are as rare as they
-    are: how often each occurs is for `dataset_stats` to say.
+    manifest declares is told where no picture or particle has it, but some have another of the declared ones. Kinds of
+    particle are as rare as they are: how often each occurs is for `dataset_stats` to say.
     """
     pictures: dict[str, int] = {}
     if "class" in dataset.frames:
@@ -210,8 +210,9 @@ def check_classes(dataset: Dataset, particles: Sequence[Particle]) -> Iterator[F
                 value=count / most,
             )
     present = {*pictures, *(p.label for p in particles), *(p.kind or "" for p in particles)}
-    for name in dataset.manifest.classes:
-        if name not in present and (pictures or particles):
+    declared = dataset.manifest.classes
+    for name in declared:
+        if name not in present and present & set(declared):
             yield Finding(
                 "class_balance", f"expected pictures or particles of class {name} (dataset.toml), got none", value=0.0
             )

@@ -117,7 +117,8 @@ def check_copies(dataset: Dataset, copies: Sequence[Copy]) -> Iterator[Finding]:
     for c in copies:
         first, other = files[c.first], files[c.other]
         check = "duplicate_picture" if c.exact else "near_duplicate"
-        how = f"expected pictures of their own, got {other}, {'pixel for pixel ' if c.exact else ''}the same as {first}"
+        same = "pixel for pixel the same" if c.exact else "the same"
+        how = f"expected a recording of its own in {other}, got {same} as {first}"
         how += f" when {TURNS[c.turn]}" if c.turn else ""
         if not c.exact:
             how += f": {c.agreement:.0%} of what is seen in them agrees"

@@ -28,11 +28,7 @@ _BIN = 0.04
 _LEAST = 24
 """Tiles that a level needs."""
 _LAGS = 4
-_SOFTNESS = (
-    *((0.0, s) for s in (2.0, 1.4, 1.0, 0.7, 0.4, 0.2)),
-    *((g, 0.0) for g in (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.05, 1.25, 1.5)),
-)
-"""Grain and sharpening of the cameras that are tried, from the crispest noise to the softest."""
+_GRAINS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.05, 1.25, 1.5)
 _SIMULATED = 192
 _RANGE = 1.6
 """Highest over lowest level from which shot and read noise are told apart."""
@@ -72,10 +68,8 @@ class Noise:
     ----------
     shot_noise, read_noise, grain_px
         As in `scenes.Instrument`.
-    sharpen
-        Sharpening, from noise crisper than white; noise that is both blurred and sharpened shows the sum only.
     ground
-        Standard deviation of the noise at the ground, without speckle, before it is blurred or sharpened.
+        Standard deviation of the noise at the ground, without speckle, before it is blurred.
     speckle, speckle_px
         Contrast and grain of what stays from frame to frame.
     split
@@ -89,7 +83,6 @@ class Noise:
     shot_noise: float
     read_noise: float
     grain_px: float
-    sharpen: float
     ground: float
     speckle: float
     speckle_px: float
@@ -268,21 +261,21 @@ def fit_noise(
         fixed, fixed_px, white = _split_speckle(spread, ground - black)
         total = math.sqrt(white)
         shot = total / math.sqrt((ground - black) * (1 - black))
-        return Noise(shot, 0.0, 0.0, 0.0, total, fixed, fixed_px, False, False, False), curve
+        return Noise(shot, 0.0, 0.0, total, fixed, fixed_px, False, False, False), curve
     covariance = correlations(best.near)
     rho = float(covariance[1] / covariance[0]) if covariance[0] > 0 else math.nan
     here = best.curve().at(ground)
     if here < 0.33 * camera.step and not camera.quality:
         least = 0.3 * camera.step
-        return Noise(0.0, least, 0.0, 0.0, least, fixed, fixed_px, False, True, from_pairs), curve
-    grain, sharpen, total = _softness(rho, here, ground, camera, from_pairs)
+        return Noise(0.0, least, 0.0, least, fixed, fixed_px, False, True, from_pairs), curve
+    grain, total = _grain(rho, here, ground, camera, from_pairs)
     shot = read = math.nan
     split = False
     if total > 0:
         shot, read, split = _shot_and_read(
-            curve, camera, total, (grain, sharpen), ground=ground, black=black, pairs=from_pairs, speckled=fixed > 0
+            curve, camera, total, grain, ground=ground, black=black, pairs=from_pairs, speckled=fixed > 0
         )
-    return Noise(shot, read, grain, sharpen, total, fixed, fixed_px, split, False, from_pairs), curve
+    return Noise(shot, read, grain, total, fixed, fixed_px, split, False, from_pairs), curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -392,7 +385,7 @@ def _shot_and_read(
     curve: Curve,
     camera: Camera,
     total: float,
-    softness: tuple[float, float],
+    grain: float,
     *,
     ground: float,
     black: float,
@@ -400,7 +393,7 @@ def _shot_and_read(
     speckled: bool,
 ) -> tuple[float, float, bool]:
     """Shot and read noise, and whether they could be told apart; `total` is the noise at the ground."""
-    undone = [_undone(s, m, softness, camera, pairs) for s, m in zip(curve.noise, curve.level, strict=True)]
+    undone = [_undone(s, m, grain, camera, pairs) for s, m in zip(curve.noise, curve.level, strict=True)]
     known = np.array(undone) > 0
     # Light falls on the sensor before the black level is added and the rest is squeezed.
     light = np.maximum(curve.level[known] - black, 0.0) / (1 - black)
@@ -428,14 +421,11 @@ def _transfer(light: Floats, sigma: Floats, tiles: Floats) -> tuple[float, float
 
 
 def _simulate(
-    sigma: float, level: float, softness: tuple[float, float], camera: Camera, *, pairs: bool
+    sigma: float, level: float, grain: float, camera: Camera, *, pairs: bool
 ) -> Floats:
     """Tiles of an even picture of `level` with noise `sigma` through the renderer's camera."""
     bits = camera.bits if camera.bits in (8, 12, 16) else 16
-    grain, sharpen = softness
-    settings = Instrument(
-        shot_noise=0.0, read_noise=sigma, grain_px=grain, sharpen=sharpen, bits=bits, jpeg=camera.quality
-    )
+    settings = Instrument(shot_noise=0.0, read_noise=sigma, grain_px=grain, bits=bits, jpeg=camera.quality)
     shape = (_SIMULATED, _SIMULATED, 3)[: 3 if camera.channels == 3 else 2]
     rng = np.random.default_rng(7)
     white = np.float32(2**bits - 1)
@@ -451,29 +441,29 @@ def _simulate(
     return np.concatenate(out)
 
 
-def _undone(measured: float, level: float, softness: tuple[float, float], camera: Camera, pairs: bool) -> float:
+def _undone(measured: float, level: float, grain: float, camera: Camera, pairs: bool) -> float:
     """Noise before the camera's steps, blur and JPEG that leaves `measured` after them; NaN where nothing is left."""
     sigma = max(measured, 0.3 * camera.step)
     for _ in range(4 if camera.quality else 2):
-        left = math.sqrt(np.quantile(_variances(_simulate(sigma, level, softness, camera, pairs=pairs)), _QUANTILE))
+        left = math.sqrt(np.quantile(_variances(_simulate(sigma, level, grain, camera, pairs=pairs)), _QUANTILE))
         sigma *= float(np.clip(measured / left, 0.25, 4.0)) if left > 0 else 2.0
     return sigma if measured > 0 and sigma < 0.3 else math.nan
 
 
-def _softness(rho: float, measured: float, level: float, camera: Camera, pairs: bool) -> tuple[float, float, float]:
-    """Grain and sharpening after which noise has correlation `rho`, and the noise at the ground before them."""
+def _grain(rho: float, measured: float, level: float, camera: Camera, pairs: bool) -> tuple[float, float]:
+    """Blur after which noise has correlation `rho`, and the noise at the ground before it; NaN where it is no noise."""
     found = []
-    for softness in _SOFTNESS:
-        sigma = _undone(measured, level, softness, camera, pairs)
+    for grain in _GRAINS:
+        sigma = _undone(measured, level, grain, camera, pairs)
         if sigma > 0:
-            c = correlations(_simulate(sigma, level, softness, camera, pairs=pairs))
-            found.append((c[1] / c[0] if c[0] > 0 else 0.0, *softness, sigma))
-            if found[-1][0] > rho and not softness[1]:
+            c = correlations(_simulate(sigma, level, grain, camera, pairs=pairs))
+            found.append((c[1] / c[0] if c[0] > 0 else 0.0, grain, sigma))
+            if found[-1][0] > rho:
                 break
     # No camera's noise is softer than the softest: the picture has no flat region.
     if not found or not rho <= found[-1][0] + 0.02:
-        return math.nan, math.nan, math.nan
+        return math.nan, math.nan
     table = np.array(found)
-    grain, sharpen, sigma = (float(np.interp(rho, table[:, 0], table[:, k])) for k in (1, 2, 3))
-    # Below the first steps of the grid the correlation is that of white noise.
-    return grain if grain > 0.2 else 0.0, sharpen if sharpen > 0.1 else 0.0, sigma
+    grain, sigma = (float(np.interp(rho, table[:, 0], table[:, k])) for k in (1, 2))
+    # Below the first step of the grid the blur is so small that it does nothing.
+    return (grain, sigma) if grain > 0.2 else (0.0, float(table[0, 2]))

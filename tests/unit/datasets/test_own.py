@@ -85,7 +85,7 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     save(tmp_path / "a.png", GREY)
     pd.DataFrame({"file": ["a.png"], "experiment": ["E7"]}).to_csv(tmp_path / "frames.csv", index=False)
     init_dataset(tmp_path, name="x")
-    with pytest.raises(WriteError, match=r"expected no dataset.toml yet"):
+    with pytest.raises(WriteError, match=r"a folder without dataset\.toml, got .*ask to overwrite"):
         init_dataset(tmp_path, name="y")
     save(tmp_path / "b.png", GREY)
     report = init_dataset(tmp_path, name="y", overwrite=True)

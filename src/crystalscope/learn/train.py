@@ -1,0 +1,144 @@
+"""Training of the network `crystals`: steps that can be interrupted, and export."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from crystalscope.learn.loss import crystal_loss
+from crystalscope.learn.net import CrystalNet
+from crystalscope.learn.samples import Truth, batches
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps, samples per step, edge of a sample in px, highest rate, weight decay, widest scale, seed."""
+
+    steps: int = 6000
+    count: int = 8
+    size: int = 320
+    rate: float = 2e-3
+    decay: float = 1e-2
+    widest: float = 2.0
+    seed: int = 0
+    checkpoint_every: int = 200
+    average: float = 0.998
+    """Weights are averaged over the last steps by this factor."""
+
+
+def train(
+    truths: Sequence[Truth],
+    folder: Path,
+    *,
+    schedule: Schedule,
+    start: Path | None = None,
+    bf16: bool = True,
+    report: Callable[[int, dict[str, float]], None] | None = None,
+) -> CrystalNet:
+    """Train, or go on with a training that was interrupted in `folder`.
+
+    Step k draws its samples from a seed of its own, so that an interrupted training gives the result of an
+    uninterrupted one.
+
+    Parameters
+    ----------
+    truths
+        Pictures and outlines.
+    folder
+        For checkpoint.pt and the log.
+    schedule
+        How.
+    start
+        Weights (.pt) to start from.
+    bf16
+        Compute in 16-bit floats where that is exact enough.
+    report
+        Called with the step and the parts of the loss.
+
+    Returns
+    -------
+    The network with averaged weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(schedule.seed)
+    net = CrystalNet().to(memory_format=torch.channels_last)
+    if start is not None:
+        net.load_state_dict(torch.load(start, weights_only=True))
+    mean = CrystalNet()
+    mean.load_state_dict(net.state_dict())
+    optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.rate, weight_decay=schedule.decay)
+    file = folder / "checkpoint.pt"
+    first = 0
+    if file.exists():
+        state = torch.load(file, weights_only=True)
+        net.load_state_dict(state["net"])
+        mean.load_state_dict(state["mean"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = int(state["step"])
+    net.train()
+
+    def drawn(step: int) -> Any:
+        rng = np.random.default_rng([schedule.seed, step])
+        return batches(truths, size=schedule.size, count=schedule.count, rng=rng, widest=schedule.widest)
+
+    begun = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(drawn, first)
+        for step in range(first, schedule.steps):
+            pictures, targets = coming.result()
+            coming = pool.submit(drawn, step + 1)
+            for group in optimiser.param_groups:
+                group["lr"] = _rate(step, schedule)
+            x = torch.from_numpy(pictures).to(memory_format=torch.channels_last)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+                outputs = net(x)
+            loss, parts = crystal_loss(outputs, targets)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            optimiser.step()
+            _average(mean, net, min(schedule.average, (step + 1) / (step + 10)))
+            if report:
+                seconds = (time.monotonic() - begun) / (step - first + 1)
+                report(step + 1, parts | {"loss": float(loss.detach()), "seconds": seconds})
+            if (step + 1) % schedule.checkpoint_every == 0 or step + 1 == schedule.steps:
+                _save(file, net, mean, optimiser, step + 1)
+    return mean.eval()
+
+
+def _rate(step: int, schedule: Schedule) -> float:
+    """Warm-up over the first 3 %, then a cosine to a hundredth."""
+    warm = max(1, int(0.03 * schedule.steps))
+    if step < warm:
+        return schedule.rate * (step + 1) / warm
+    share = (step - warm) / max(1, schedule.steps - warm)
+    return schedule.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+@torch.no_grad()
+def _average(mean: CrystalNet, net: CrystalNet, keep: float) -> None:
+    for a, b in zip(mean.state_dict().values(), net.state_dict().values(), strict=True):
+        if a.dtype.is_floating_point:
+            a.mul_(keep).add_(b, alpha=1 - keep)
+        else:
+            a.copy_(b)
+
+
+def _save(file: Path, net: CrystalNet, mean: CrystalNet, optimiser: torch.optim.Optimizer, step: int) -> None:
+    temporary = file.with_suffix(".tmp")
+    state = {"net": net.state_dict(), "mean": mean.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
+    torch.save(state, temporary)
+    temporary.replace(file)
+
+
+def schedule_card(schedule: Schedule) -> dict[str, Any]:
+    """The schedule as it stands in the card."""
+    return asdict(schedule)
