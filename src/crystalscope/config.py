@@ -128,6 +128,19 @@ class FocusConfig(Table):
     """Edges wider than this are out of focus at any size (the measure ends at 17 px)."""
 
 
+class CrystalsConfig(Table):
+    """The network `crystals`."""
+
+    weights: str = "crystals"
+    """Shipped weights by name, or the path of an .onnx file with its card beside it."""
+    precision: Literal["fp32", "openvino-fp32", "openvino-bf16"] = "fp32"
+    """By onnxruntime in 32 bit, or by OpenVINO (extra `openvino`) in 32 or 16 bit: part of the result."""
+    diameter_px: Positive | None = None
+    """Typical diameter of the particles, where they are much smaller or larger than 40 px."""
+    least_score: Annotated[float, Field(gt=0, lt=1)] = 0.35
+    """Particles below this confidence are left out."""
+
+
 class SizeConfig(Table):
     """From particles to distributions."""
 
@@ -159,6 +172,7 @@ class AnalyzeConfig(Table):
     input: InputConfig = InputConfig()
     prepare: PrepareConfig = PrepareConfig()
     threshold: ThresholdConfig = ThresholdConfig()
+    crystals: CrystalsConfig = CrystalsConfig()
     post: PostConfig = PostConfig()
     focus: FocusConfig = FocusConfig()
     size: SizeConfig = SizeConfig()

@@ -15,7 +15,6 @@ from crystalscope.datasets.dataset import Dataset
 from crystalscope.datasets.findings import Finding
 from crystalscope.errors import ReadError
 from crystalscope.io.coco import CocoFile, is_ignored, load_coco, polygons_of, region_of
-from crystalscope.io.regions import aligned
 
 _OUTSIDE_PX = 1.0
 """Outlines drawn by hand may end this far outside of the picture."""
@@ -163,7 +162,10 @@ def _read_picture_entry(
                     continue
             region = region_of(entry.get("segmentation"), stated)
             seen = entry.get("visible_segmentation")
-            visible = None if seen is None else region_of(seen, stated)
+            if isinstance(seen, dict):
+                region_of(seen, stated)
+            else:
+                polygons_of(seen or [])
         except ReadError as e:
             out.findings.append(Finding("outline_damaged", f"annotation {number}: {e}", file, "", number))
             continue
@@ -182,9 +184,10 @@ def _read_picture_entry(
                 label,
                 kind,
                 region,
-                region.mask if seen is None else aligned(visible, region),
+                seen,
                 is_ignored(entry),
                 at_border(region, stated),
+                stated,
             )
         )
     out.particles.extend(particles)
@@ -197,10 +200,9 @@ def _check_outline(segmentation: Any, shape: tuple[int, int], file: str, number:
         return
     polygons = polygons_of(segmentation or [])
     rows, columns = shape
-    crossed = [_crossed_area(p) for p in polygons if len(p) >= 3]
-    if not any(
-        abs(_signed_area(p)) + c > 0 for p, c in zip((p for p in polygons if len(p) >= 3), crossed, strict=True)
-    ):
+    whole = [p for p in polygons if len(p) >= 3]
+    crossed = [_crossed_area(p) for p in whole]
+    if not any(crossed) and not any(_signed_area(p) for p in whole):
         yield Finding("outline_empty", f"expected annotation {number} to enclose an area, got none", file, "", number)
         return
     points = np.concatenate(polygons)
@@ -229,7 +231,7 @@ def _check_outline(segmentation: Any, shape: tuple[int, int], file: str, number:
 
 def _signed_area(points: NDArray[np.float64]) -> float:
     x, y = points.T
-    return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2)
+    return float(x[:-1] @ y[1:] - x[1:] @ y[:-1] + x[-1] * y[0] - x[0] * y[-1]) / 2
 
 
 def _crossed_area(points: NDArray[np.float64]) -> float:

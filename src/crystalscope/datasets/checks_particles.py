@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crystalscope.datasets.dataset import Dataset
 from crystalscope.datasets.findings import Finding
+from crystalscope.io.coco import region_of
 from crystalscope.io.regions import Region, aligned
 
 _DOUBLED, _RELABELLED = 0.9, 0.98
@@ -30,12 +32,16 @@ class Particle:
         Picture and id.
     label, kind
         Class as annotated, and what it counts as.
-    region, visible
-        What it covers of the picture, and what is seen of that.
+    region
+        What it covers of the picture.
+    seen
+        COCO segmentation of what is seen of it; None: all.
     ignored
         Neither right nor wrong.
     at_border
         Within 2 px of the edge of the picture.
+    shape
+        (rows, columns) of the picture.
     """
 
     file: str
@@ -43,14 +49,22 @@ class Particle:
     label: str
     kind: str | None
     region: Region
-    visible: NDArray[np.bool_]
+    seen: Any
     ignored: bool
     at_border: bool
+    shape: tuple[int, int]
 
     @property
     def sized(self) -> bool:
         """Whether it is of a kind that has a size distribution."""
         return self.kind in ("crystal", "agglomerate")
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """What is seen of it, of the shape of its mask."""
+        if self.seen is None:
+            return self.region.mask
+        return aligned(region_of(self.seen, self.shape), self.region)
 
     @property
     def ecd_px(self) -> float:

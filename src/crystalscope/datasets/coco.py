@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crystalscope.core import KINDS
-from crystalscope.datasets.drawing import rectangle
+from crystalscope.datasets.drawing import encloses_more, rectangle, signed_area
 from crystalscope.datasets.exchange import BOX, Collector, around, class_names, source_files
 from crystalscope.datasets.traits import Traits
 from crystalscope.errors import ReadError
 from crystalscope.io.coco import Annotated, CocoFile, coco_pieces, is_ignored, load_coco, polygons_of, segmentation
 from crystalscope.io.regions import Region, aligned, decode_region, encode_region, polygon_region
-from crystalscope.measure.outline import has_holes, outlines
+from crystalscope.measure.outline import outlines
 
 
 def read(source: Path, into: Collector) -> None:
@@ -128,10 +127,11 @@ def _region(outline: Any, shape: tuple[int, int], holes: list[str]) -> Region | 
         if len(points) < 3:
             raise ReadError(f"expected at least 3 points, got {len(points)}")
     whole = polygon_region(polygons, around(shape))
-    directions = [_direction(p) for p in polygons]
-    if whole is None or len(set(directions)) < 2:
+    if whole is None or len(polygons) < 2:
         return whole
-    outer = directions[int(np.argmax([abs(_area(p)) for p in polygons]))]
+    areas = [signed_area(p) for p in polygons]
+    directions = [a > 0 for a in areas]
+    outer = directions[int(np.argmax(np.abs(areas)))]
     masks = [aligned(polygon_region([p], around(shape)), whole) for p in polygons]
     body = np.any([m for m, d in zip(masks, directions, strict=True) if d == outer], axis=0)
     winding = np.zeros(whole.mask.shape, dtype=np.int32)
@@ -140,16 +140,6 @@ def _region(outline: Any, shape: tuple[int, int], holes: list[str]) -> Region | 
         winding += -mask.astype(np.int32) if inner else mask
         holes += ["hole"] if inner else []
     return Region(whole.row, whole.column, winding > 0)
-
-
-def _area(points: NDArray[np.float64]) -> float:
-    """Signed by the direction of the outline."""
-    x, y = points[:, 0], points[:, 1]
-    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
-
-
-def _direction(points: NDArray[np.float64]) -> bool:
-    return _area(points) > 0
 
 
 def write(items: Sequence[Annotated], *, classes: Sequence[str] = ()) -> Iterator[tuple[str, bytes]]:
@@ -189,15 +179,15 @@ def _entries(
     image: int, item: Annotated, number: Mapping[str, int], own: Mapping[str, str]
 ) -> Iterable[dict[str, Any]]:
     found = item.instances
-    polygons, holes = outlines(found), has_holes(found)
-    for k in range(len(found)):
+    for k, polygons in enumerate(outlines(found)):
+        holes = encloses_more(polygons, found.crop(k))
         traits = Traits.of(item, k)
         r0, c0, r1, c1 = (int(v) for v in found.boxes[k])
         entry: dict[str, Any] = {
             "id": traits.id,
             "image_id": image,
             "category_id": number[traits.label],
-            "segmentation": segmentation(polygons[k], found if holes[k] or traits.ignore else None, k),
+            "segmentation": segmentation(polygons, found if holes or traits.ignore else None, k),
             "area": int(np.count_nonzero(found.crop(k))),
             "bbox": [c0, r0, c1 - c0, r1 - r0],
             "iscrowd": int(traits.ignore),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -106,7 +107,7 @@ def _traits(label: str, members: list[ET.Element]) -> Traits:
     traits = Traits.from_text(label, texts)
     if any(e.get("occluded") == "1" for e in members):
         traits.attributes["occluded"] = True
-    heights = [int(e.get("z_order", "0")) for e in members if e.get("z_order", "0").lstrip("-").isdecimal()]
+    heights = [int(z) for e in members if re.fullmatch(r"-?[0-9]+", z := e.get("z_order", ""))]
     if any(heights):
         traits.attributes["z_order"] = max(heights)
     return traits
@@ -163,7 +164,12 @@ def _mask(element: ET.Element, shape: tuple[int, int]) -> Region | None:
         raise ReadError(f"expected an RLE of numbers, got {text[:60]!r}") from e
     if width > 3 * shape[1] or height > 3 * shape[0]:
         raise ReadError(f"expected a mask of about the size of the picture, got {height} x {width} px")
-    if min(width, height) < 1 or counts.min() < 0 or counts.sum() != width * height:
+    lacking = width * height - int(counts.sum())
+    if len(counts) % 2 == 0 and 0 < lacking < width:
+        # Some programs that write for CVAT leave out the background after the last pixel, which CVAT takes.
+        counts = np.append(counts, lacking)
+    whole = counts.min() >= 0 and counts.max() <= width * height and counts.sum() == width * height
+    if min(width, height) < 1 or not whole:
         raise ReadError(f"expected RLE runs over {height} x {width} px, got {counts.sum()}; the file is damaged")
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return Region(top, left, flat.reshape(height, width)) if flat.any() else None

@@ -26,19 +26,27 @@ def rings_of(instances: Instances) -> list[list[NDArray[np.int64]]]:
     for k, polygons in enumerate(outlines(instances)):
         row, column = (int(v) for v in instances.boxes[k, :2])
         rest = Region(row, column, instances.crop(k))
-        rings: list[NDArray[np.int64]] = []
-        level, hole = polygons, False
-        while True:
-            rings += [p[::-1] if hole else p for p in level]
+        rings, level, hole = list(polygons), polygons, False
+        while encloses_more(level, rest.mask):
             difference = _filled(level, rest) ^ rest.mask
-            if not difference.any():
-                break
             # Outlines go round what is left, be it holes or islands in them: one level deeper each time.
             rest = Region(row, column, difference)
             deeper = Instances.from_crops([difference], [(row, column)], field=instances.field)
             level, hole = outlines(deeper)[0], not hole
+            rings += [p[::-1] if hole else p for p in level]
         result.append(rings)
     return result
+
+
+def encloses_more(polygons: Sequence[NDArray[np.int64]], mask: NDArray[np.bool_]) -> bool:
+    """Whether outer outlines of the parts of a mask enclose more than the mask: it has holes."""
+    return sum(abs(signed_area(p)) for p in polygons) != np.count_nonzero(mask)
+
+
+def signed_area(points: NDArray[np.generic]) -> float:
+    """Area inside a closed polygon (k, 2) of x, y; above 0 where it is clockwise (y down)."""
+    x, y = points[:, 0].astype(np.float64), points[:, 1].astype(np.float64)
+    return float(x[:-1] @ y[1:] - x[1:] @ y[:-1] + x[-1] * y[0] - x[0] * y[-1]) / 2
 
 
 def _filled(polygons: Sequence[NDArray[np.int64]], frame: Region) -> NDArray[np.bool_]:

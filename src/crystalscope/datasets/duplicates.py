@@ -22,7 +22,7 @@ from crystalscope.io.pictures import to_grey
 _COARSE, _FINE = 32, 768
 """Sides at which pictures are first laid over each other, and at which they are compared most closely, px."""
 _BLOCKS = 16
-_NEIGHBOURS = 12
+_NEIGHBOURS = 8
 """Candidates looked at per picture."""
 _ALIKE = 0.4
 """Correlation of descriptors from which a pair is looked at; a crop of 5 % on every side keeps about 0.6."""
@@ -32,6 +32,8 @@ _AGREE = (0.8, 0.9)
 """Correlation that blocks of a thumbnail that hold anything must have, and the share of them that must have it."""
 _SHARED_NOISE = 0.12
 """Independent noise correlates by at most 0.07 over all shifts; JPEG of quality 75 keeps about 0.2."""
+_COVERED = 0.92
+"""Correlation that copies have at least when they are laid over each other coarsely; those tried have 0.96."""
 _RESAMPLED = 0.004
 """Change of scale from which interpolation has changed the noise."""
 
@@ -231,16 +233,24 @@ def _agreement(
     """Share of the structure that agrees where two pictures are copies, None where they are not."""
     a, b = first.thumb.astype(np.float32), turned(other.thumb, turn).astype(np.float32)
     shape = other.shape[:: -1 if turn % 2 else 1]
+    area = np.sqrt(first.shape[0] * first.shape[1]) / THUMB
+    floor = max(_floor(p, area) for p in (first, other))
+    fewer, more = sorted(int(_holding(x, floor).sum()) for x in (a, b))
+    # A crop leaves out a part, no more.
+    if fewer < 0.5 * more - 2:
+        return None
     straight = np.eye(2, 3, dtype=np.float32)
-    warp = _aligned(a, b, _COARSE, straight)
+    if more == 0:
+        same = first.shape == shape and first.noise and other.noise
+        shared = same and _noise_correlation(first, other, turn, common, shifted=False) >= _SHARED_NOISE
+        return 1.0 if shared else None
+    warp = _aligned(a, b, _COARSE, straight, least=_COVERED)
     if warp is None:
         return None
     in_place = first.shape == shape and bool(np.abs(warp - straight).max() < 0.3 and _sheared(warp) < 0.006)
     warp = straight if in_place else _aligned(a, b, THUMB, warp)
     if warp is None:
         return None
-    area = np.sqrt(first.shape[0] * first.shape[1]) / THUMB
-    floor = max(_floor(p, area) for p in (first, other))
     agree, _ = _structure(a, b, warp, floor=floor, least=_AGREE[0])
     if agree < _AGREE[1]:
         return None
@@ -273,10 +283,10 @@ def _sheared(warp: Array) -> float:
     return float(np.abs(warp[:, :2] - np.eye(2)).max())
 
 
-def _aligned(a: Array, b: Array, side: int, start: Array) -> Array | None:
+def _aligned(a: Array, b: Array, side: int, start: Array, *, least: float = 0.0) -> Array | None:
     """Affine map (2, 3) from places in `a` to places in `b`, both square, found at a size of `side` px.
 
-    Maps are in px of the size of `a`. None where there is none.
+    Maps are in px of the size of `a`. None where there is none, or what is laid over correlates by less than `least`.
     """
     full = a.shape[0]
     factor = side / full
@@ -285,11 +295,11 @@ def _aligned(a: Array, b: Array, side: int, start: Array) -> Array | None:
     warp = start.copy()
     warp[:, 2] = factor * start[:, 2] + offset - start[:, :2].sum(axis=1) * offset
     try:
-        _, warp = cv2.findTransformECC(small[0], small[1], warp, cv2.MOTION_AFFINE, (3, 40, 1e-4), None, 3)
+        found, warp = cv2.findTransformECC(small[0], small[1], warp, cv2.MOTION_AFFINE, (3, 40, 1e-4), None, 3)
     except cv2.error:  # it does not converge: the pictures have nothing in common
         return None
     # Places where more than a crop is needed to explain the map are not the same recording.
-    if _sheared(warp) > 0.25:
+    if _sheared(warp) > 0.25 or found < least:
         return None
     out = warp.copy()
     out[:, 2] = (warp[:, 2] - offset + warp[:, :2].sum(axis=1) * offset) / factor
@@ -304,18 +314,26 @@ def _structure(a: Array, b: Array, warp: Array, *, floor: float, least: float) -
     inside = cv2.warpAffine(np.ones_like(b), warp, (side, side), flags=flags)
     x, y = _detrended(a, side / 25), _detrended(over, side / 25)
 
-    def mean(values: Array) -> Array:
-        return np.asarray(cv2.resize(values, (_BLOCKS, _BLOCKS), interpolation=cv2.INTER_AREA))
-
-    vx, vy = mean(x * x) - mean(x) ** 2, mean(y * y) - mean(y) ** 2
-    correlation = (mean(x * y) - mean(x) * mean(y)) / np.sqrt(np.maximum(vx * vy, 1e-16))
-    valid = mean(inside) > 0.99
+    vx, vy = _mean(x * x) - _mean(x) ** 2, _mean(y * y) - _mean(y) ** 2
+    correlation = (_mean(x * y) - _mean(x) * _mean(y)) / np.sqrt(np.maximum(vx * vy, 1e-16))
+    valid = _mean(inside) > 0.99
     holds = valid & (np.maximum(vx, vy) > floor**2)
     if valid.mean() < 0.5:
         return 0.0, 0.0
     if not holds.any():
         return 1.0, 0.0
     return float((correlation[holds] >= least).mean()), float(holds.sum() / valid.sum())
+
+
+def _mean(values: Array) -> Array:
+    """Means of 16 x 16 blocks."""
+    return np.asarray(cv2.resize(values, (_BLOCKS, _BLOCKS), interpolation=cv2.INTER_AREA))
+
+
+def _holding(grey: Array, floor: float) -> NDArray[np.bool_]:
+    """Blocks (16, 16) that hold anything."""
+    x = _detrended(grey, grey.shape[0] / 25)
+    return np.asarray(_mean(x * x) - _mean(x) ** 2 > floor**2)
 
 
 def _noise_correlation(

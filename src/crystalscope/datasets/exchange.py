@@ -21,6 +21,7 @@ from crystalscope.io.regions import aligned
 BOX = "box"
 """Value of the attribute ``outline`` of a particle of which only the bounding box is known."""
 
+_LARGEST_ID = 2**63 - 1
 _IGNORED = ("ignore", "ignored", "ignore region", "crowd")
 
 
@@ -190,6 +191,8 @@ class Collector:
             return False
         if lost:
             self.fault(picture, where, f"{lost} px of its outline lie outside the picture; cut off there")
+        if traits.id is not None and not -_LARGEST_ID <= traits.id <= _LARGEST_ID:
+            traits.id = None
         if traits.label.casefold() in _IGNORED:
             traits.ignore = True
             traits.kind = traits.kind or "other"

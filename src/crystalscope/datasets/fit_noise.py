@@ -78,6 +78,8 @@ class Noise:
         Whether the noise is hidden by the steps of the grey levels: `read_noise` is then at most 0.3 of a step.
     from_pairs
         Whether it comes from differences of frames, so that what stays in place does not count.
+    per_frame
+        Noise at the ground within each frame relative to that of all.
     """
 
     shot_noise: float
@@ -89,6 +91,7 @@ class Noise:
     split: bool
     below_step: bool
     from_pairs: bool
+    per_frame: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,7 @@ def fit_noise(
     ground: float,
     black: float,
     shared: bool,
-    even: Sequence[Picture],
+    even: Picture,
 ) -> tuple[Noise, Curve]:
     """Shot and read noise, their correlation, and speckle.
 
@@ -223,7 +226,7 @@ def fit_noise(
     shared
         Whether the frames show one field: noise then is what changes from frame to frame.
     even
-        (rows, columns) ground of each frame, relative to the middle of the picture.
+        (rows, columns) ground relative to the middle of the picture, where the frames share it.
 
     Returns
     -------
@@ -241,6 +244,8 @@ def fit_noise(
     within = [_Tiles.of(p, valid=valid[k], level=ground) for k, channels in enumerate(planes) for p in channels]
     best, from_pairs = _Tiles.joined(within), False
     curve = best.curve()
+    all_here = max(curve.at(ground), 1e-9)
+    each = tuple(t.curve().at(ground) / all_here for t in within[:: camera.channels])
     fixed, fixed_px = 0.0, math.nan
     if shared and len(frames) > 1:
         between = [
@@ -261,13 +266,13 @@ def fit_noise(
         fixed, fixed_px, white = _split_speckle(spread, ground - black)
         total = math.sqrt(white)
         shot = total / math.sqrt((ground - black) * (1 - black))
-        return Noise(shot, 0.0, 0.0, total, fixed, fixed_px, False, False, False), curve
+        return Noise(shot, 0.0, 0.0, total, fixed, fixed_px, False, False, False, each), curve
     covariance = correlations(best.near)
     rho = float(covariance[1] / covariance[0]) if covariance[0] > 0 else math.nan
     here = best.curve().at(ground)
     if here < 0.33 * camera.step and not camera.quality:
         least = 0.3 * camera.step
-        return Noise(0.0, least, 0.0, least, fixed, fixed_px, False, True, from_pairs), curve
+        return Noise(0.0, least, 0.0, least, fixed, fixed_px, False, True, from_pairs, each), curve
     grain, total = _grain(rho, here, ground, camera, from_pairs)
     shot = read = math.nan
     split = False
@@ -275,7 +280,7 @@ def fit_noise(
         shot, read, split = _shot_and_read(
             curve, camera, total, grain, ground=ground, black=black, pairs=from_pairs, speckled=fixed > 0
         )
-    return Noise(shot, read, grain, total, fixed, fixed_px, split, False, from_pairs), curve
+    return Noise(shot, read, grain, total, fixed, fixed_px, split, False, from_pairs, each), curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -334,7 +339,7 @@ def _fixed_pattern(
     levels: Floats,
     ground: float,
     black: float,
-    even: Sequence[Picture],
+    even: Picture,
     camera: Camera,
 ) -> tuple[float, float]:
     """Contrast and grain of the fine structure that two frames have in common (0, NaN where there is none)."""
@@ -344,7 +349,7 @@ def _fixed_pattern(
         pair = []
         keep = None
         for k in (i, i + 1):
-            plane = (_channel(frames[k], min(1, camera.channels - 1)) - black) / (levels[k] * even[k])
+            plane = (_channel(frames[k], min(1, camera.channels - 1)) - black) / (levels[k] * even)
             r, mean = residuals(plane.astype(np.float32), valid[i] & valid[i + 1], tile=_WIDE)
             calm = (np.abs(mean - 1) < 0.15) & (_variances(r) < 2.5 * np.median(_variances(r)) + 1e-12)
             keep = calm if keep is None else keep & calm
@@ -420,9 +425,7 @@ def _transfer(light: Floats, sigma: Floats, tiles: Floats) -> tuple[float, float
     return math.sqrt(shot2), math.sqrt(read2)
 
 
-def _simulate(
-    sigma: float, level: float, grain: float, camera: Camera, *, pairs: bool
-) -> Floats:
+def _simulate(sigma: float, level: float, grain: float, camera: Camera, *, pairs: bool) -> Floats:
     """Tiles of an even picture of `level` with noise `sigma` through the renderer's camera."""
     bits = camera.bits if camera.bits in (8, 12, 16) else 16
     settings = Instrument(shot_noise=0.0, read_noise=sigma, grain_px=grain, bits=bits, jpeg=camera.quality)

@@ -117,14 +117,14 @@ def regions(labels: NDArray[np.int64]) -> dict[int, Region]:
     """The region of every number above 0 of a label picture (rows, columns), in order of the numbers."""
     from scipy import ndimage
 
-    values, place = np.unique(labels, return_inverse=True)
-    place = place.reshape(labels.shape) + 1
-    out = {}
-    for i, box in enumerate(ndimage.find_objects(place), 1):
-        value = int(values[i - 1])
-        if value > 0:
-            out[value] = Region(box[0].start, box[1].start, place[box] == i)
-    return out
+    inside = np.flatnonzero(labels)
+    values, number = np.unique(labels.ravel()[inside], return_inverse=True)
+    place = np.zeros(labels.shape, dtype=np.int32)
+    place.ravel()[inside] = number.ravel() + 1
+    return {
+        int(value): Region(box[0].start, box[1].start, place[box] == i)
+        for i, (value, box) in enumerate(zip(values, ndimage.find_objects(place), strict=True), 1)
+    }
 
 
 def write(items: Sequence[Annotated], *, classes: Sequence[str] = ()) -> Iterator[tuple[str, bytes]]:
@@ -150,8 +150,9 @@ def write(items: Sequence[Annotated], *, classes: Sequence[str] = ()) -> Iterato
     for item, stem in zip(items, stems, strict=True):
         # Two pictures may differ in nothing but their suffix.
         name = (item.file_name if stems.count(stem) > 1 else stem) + ".tif"
-        fits = len(item.ids) == 0 or (item.ids.min() > 0 and item.ids.max() <= _LARGEST)
-        values = item.ids if fits else np.arange(1, len(item.ids) + 1)
+        n = len(item.ids)
+        fits = n == 0 or (item.ids.min() > 0 and item.ids.max() <= _LARGEST and len(np.unique(item.ids)) == n)
+        values = item.ids if fits else np.arange(1, n + 1)
         dtype = np.uint16 if values.max(initial=0) < 2**16 else np.uint32
         layers: list[NDArray[Any]] = [np.zeros(item.instances.field.shape, dtype=dtype)]
         for k, value in enumerate(values):

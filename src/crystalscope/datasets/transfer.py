@@ -164,8 +164,9 @@ def import_annotations(
     manifest = read_manifest(root)
     check_kinds(kinds or {})
     path = root / ANNOTATIONS
-    if path.exists() and not overwrite:
-        raise WriteError(f"expected a dataset without annotations, got {path}; move it, or ask to overwrite it")
+    there = [p for p in (path, root / (manifest.annotations or ANNOTATIONS)) if p.exists()]
+    if there and not overwrite:
+        raise WriteError(f"expected a dataset without annotations, got {there[0]}; move it, or ask to overwrite it")
     pictures = [p.relative_to(root).as_posix() for p in picture_files(root / manifest.pictures)]
     into = Collector(root, pictures, prefix=manifest.pictures, kinds=kinds or {})
     with unpacked(origin) as found:

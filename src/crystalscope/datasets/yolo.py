@@ -12,7 +12,7 @@ import numpy as np
 from crystalscope.datasets.drawing import bridged, rectangle, rings_of
 from crystalscope.datasets.exchange import BOX, Collector, around, class_names, source_files
 from crystalscope.datasets.traits import SIDECAR, Traits, read_sidecar, sidecar
-from crystalscope.errors import ReadError
+from crystalscope.errors import InputError, ReadError
 from crystalscope.io.coco import Annotated
 from crystalscope.io.regions import Region, polygon_region
 
@@ -161,14 +161,25 @@ def write(
     Returns
     -------
     File names and contents.
+
+    Raises
+    ------
+    InputError
+        When two pictures differ in nothing but their suffix.
     """
     import yaml
 
     names = class_names(items, first=classes)
     number = {name: i for i, name in enumerate(names)}
     rows: list[dict[str, str]] = []
+    of: dict[str, str] = {}
     for item in items:
         name = PurePosixPath("labels", item.file_name).with_suffix(".txt").as_posix()
+        if of.setdefault(name, item.file_name) != item.file_name:
+            raise InputError(
+                f"expected pictures that differ in more than their suffix, got {of[name]} and {item.file_name}: YOLO "
+                "cannot tell them apart; rename one"
+            )
         height, width = item.instances.field.shape
         lines = []
         for k, rings in enumerate(rings_of(item.instances)):

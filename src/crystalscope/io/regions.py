@@ -129,7 +129,10 @@ def _runs(rle: Mapping[str, Any]) -> tuple[tuple[int, int], NDArray[np.int64]]:
             counts = np.asarray(text, dtype=np.int64).reshape(-1)
     except (KeyError, TypeError, ValueError, OverflowError) as e:
         raise ReadError(f"expected RLE with size and counts, got: {e}; the file is damaged") from e
-    if min(rows, columns) < 1 or counts.min(initial=0) < 0 or int(counts.sum()) != rows * columns:
+    size = rows * columns
+    if min(rows, columns) < 1 or not all(0 <= c <= size for c in (counts.min(initial=0), counts.max(initial=0))):
+        raise ReadError(f"expected RLE runs of 0 to {size} px, got others; the file is damaged")
+    if int(counts.sum()) != size:
         raise ReadError(f"expected RLE runs over {rows} x {columns} px, got {int(counts.sum())}; the file is damaged")
     return (rows, columns), counts
 

@@ -165,7 +165,11 @@ def sample(
     source = truth.grey
     if scale < 0.6:
         source = cv2.GaussianBlur(source, (0, 0), 0.4 / scale)
-    cut = cv2.warpAffine(source, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+    # Beyond the picture there is plain ground: mirrored bodies would be there without an outline.
+    ground = float(np.median(source[::8, ::8]))
+    cut = cv2.warpAffine(
+        source, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=ground
+    )
     inside = cv2.warpAffine(np.ones_like(source, dtype=np.uint8), matrix, (size, size), flags=cv2.INTER_NEAREST)
     targets = []
     for k, parts in enumerate(truth.outlines):

@@ -233,6 +233,9 @@ def frame_of(recipe: Recipe, number: int, *, seed: int, suffix: str = ".png") ->
     instrument = Instrument(**_drawn({**chosen.instrument, **(recipe.instrument if recipe.mix else {})}, settings))
     window = Window(**_drawn(chosen.window, settings))
     bodies = _bodies(chosen, instrument, rng)
+    if recipe.mix:
+        # Instruments of several scales and of none: such a set is in px.
+        instrument = instrument.model_copy(update={"pixel_size_um": None})
     name = f"frame_{number:05d}{'.jpg' if instrument.jpeg and instrument.bits == 8 else suffix}"
     return render(
         bodies,

@@ -145,7 +145,7 @@ def test_round_trip_keeps_everything(tmp_path, items, name):
 
 def copied(first: Path, second: Path) -> Path:
     """The same pictures without annotations."""
-    for path in (first / "images").rglob("*.png"):
+    for path in (p for p in (first / "images").rglob("*") if p.is_file()):
         to = second / path.relative_to(first)
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_bytes(path.read_bytes())
@@ -200,7 +200,7 @@ def test_the_same_bytes_twice(tmp_path, items):
         assert all(p.read_bytes() == (tmp_path / "y" / p.relative_to(tmp_path / "x")).read_bytes() for p in files)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(masks, min_size=1, max_size=4), st.integers(0, 5), st.integers(0, 5))
 def test_any_mask_through_every_format(found, row, column):
     big = []
@@ -409,3 +409,38 @@ def test_label_pictures_as_others_read_them(tmp_path, items):
     assert str(2**40 + 5).encode() in table
     (tmp_path / name).write_bytes(content)
     assert tifffile.imread(tmp_path / name).max() == 10
+
+
+def test_pictures_that_differ_in_their_suffix_only(tmp_path, items):
+    pair = [annotated("x/a.png", awkward()[:1], first=1), annotated("x/a.tif", awkward()[1:3], first=2)]
+    first = dataset(tmp_path / "first", pair)
+    second = copied(first, tmp_path / "second")
+    for name in ("coco", "cvat", "labels", "imagej"):
+        export_annotations(first, tmp_path / name, format=name)
+        import_annotations(second, tmp_path / name, overwrite=True)
+        got = open_dataset(second).truth()
+        for file, a in open_dataset(first).truth().items():
+            assert same_masks(a, got[file]), name
+    with pytest.raises(InputError, match=r"got x/a\.png and x/a\.tif"):
+        export_annotations(first, tmp_path / "yolo", format="yolo")
+
+
+def test_real_outlines(tmp_path, data):
+    """Outlines drawn by hand, on real pictures."""
+    from crystalscope.io.masks import instances_of, read_mask
+
+    names = sorted(p.name for p in (data / "insitu-backlit").glob("*.jpg"))[:2]
+    drawn = []
+    for k, name in enumerate(names):
+        found = instances_of(read_mask(data / "insitu-backlit" / name.replace(".jpg", "_mask.png")))
+        n = len(found)
+        drawn.append(Annotated(name, found, np.arange(n) + 1000 * k + 1, np.zeros(n, bool)))
+    first = dataset(tmp_path / "first", drawn)
+    before = open_dataset(first).truth()
+    assert sum(len(a.instances) for a in before.values()) > 10
+    second = copied(first, tmp_path / "second")
+    for name in FORMATS:
+        export_annotations(first, tmp_path / name, format=name)
+        assert not import_annotations(second, tmp_path / name, overwrite=True).faults
+        after = open_dataset(second).truth()
+        assert all(same_masks(a, after[file]) for file, a in before.items()), name

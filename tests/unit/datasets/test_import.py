@@ -255,17 +255,19 @@ def test_cvat_as_it_writes_it(root):
     <polygon label="needle" group_id="3" points="40,30;45,30;45,35;40,35" occluded="0" z_order="0"/>
     <polygon label="needle" group_id="3" points="44,34;49,34;49,39;44,39" occluded="0" z_order="0"/>
     <tag label="needle" source="manual"/>
+    <mask label="bubble" source="semi-auto" occluded="0" rle="1,2,1,1" left="40" top="10" width="3" height="2"/>
     """
     report = import_annotations(root, cvat(root, shapes))
     got = truth(root)
     assert not report.faults
+    assert np.argwhere(got.instances.mask(5)).tolist() == [[10, 41], [10, 42], [11, 41]]
     x, y = np.meshgrid(np.arange(COLUMNS) + 0.5, np.arange(ROWS) + 0.5)
     assert np.array_equal(got.instances.mask(0), pixels(5, 5, 15, 15))
     assert np.argwhere(got.instances.mask(1)).tolist() == [[10, 41], [10, 42]]
     assert np.array_equal(got.instances.mask(2), pixels(23, 17, 27, 27))
     assert np.array_equal(got.instances.mask(3), ((x - 15) / 3) ** 2 + ((y - 15) / 6) ** 2 <= 1)
     assert np.array_equal(got.instances.mask(4), pixels(40, 30, 45, 35) | pixels(44, 34, 49, 39))
-    assert got.labels == ("needle", "bubble", "needle", "bubble", "needle")
+    assert got.labels == ("needle", "bubble", "needle", "bubble", "needle", "bubble")
     assert got.attributes[0] == {"habit": "flat", "occluded": True, "z_order": 1}
     # The first lies on top of the ellipse.
     covered = got.instances.crop(3) & ~got.instances.visible_crop(3)

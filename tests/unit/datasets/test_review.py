@@ -199,6 +199,11 @@ def run_lengths_of_another_size(folder):
     _outline(folder, {"size": [50, 50], "counts": [100, 20, 2380]})
 
 
+def damaged_visible_part(folder):
+    damage = {"size": list(SHAPE), "counts": [100, 20]}
+    edit_json(folder, lambda d: d["annotations"][2].update(visible_segmentation=damage))
+
+
 def outside(folder):
     _outline(folder, [[220, 50, 248, 50, 248, 80, 220, 80]])
 
@@ -381,6 +386,7 @@ PLANTED = {
         infinite_coordinates,
         damaged_run_lengths,
         run_lengths_of_another_size,
+        damaged_visible_part,
     ],
     "outline_outside": [outside, far_outside],
     "outline_empty": [no_outline, two_points, no_area, empty_run_lengths],

@@ -1,0 +1,316 @@
+"""The network `crystals`: every particle in focus with its own full outline, overlapping ones whole."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from crystalscope.config import AnalyzeConfig
+from crystalscope.core import Instances
+from crystalscope.errors import ReadError
+from crystalscope.prepare import Prepared, edge_sharpness, sharpness_maps
+from crystalscope.segment.base import Segmentation
+from crystalscope.segment.decode import candidates, distinct, draw, largest_part
+from crystalscope.segment.layout import STRIDES, normalised
+from crystalscope.weights import read_card, weights_path
+
+Floats = NDArray[np.float32]
+
+TASK, FORMAT_VERSION = "crystals", 1
+_MULTIPLE = 32
+_TILE = 1536
+"""Edge of a tile, px; smaller pictures are taken whole."""
+_OVERLAP = 512
+_SAME = 0.5
+"""Masks of more IoU are one particle."""
+
+
+@dataclass(frozen=True, eq=False)
+class CrystalsSegmenter:
+    """Segmenter ``crystals``.
+
+    Parameters
+    ----------
+    config
+        Settings; the tables crystals, focus and prepare are used.
+    scale
+        Factor by which pictures are resized before the network, settled by `study` or from ``crystals.diameter_px``.
+    """
+
+    config: AnalyzeConfig
+    scale: float = 1.0
+    _session: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self._session is None:
+            c = self.config.crystals
+            object.__setattr__(self, "_session", load_session(str(weights_path(c.weights)), c.precision))
+            if c.diameter_px is not None:
+                object.__setattr__(self, "scale", float(np.clip(TRAINED_PX / c.diameter_px, 0.25, 4.0)))
+
+    def study(self, pictures: list[Prepared]) -> CrystalsSegmenter:
+        """The network needs no settling: polarity and levels are in what it was trained on."""
+        return self
+
+    def segment(self, picture: Prepared) -> Segmentation:
+        """Particles of one picture."""
+        inside = None if picture.field.disc is None else picture.field.mask()
+        grey = normalised(picture.grey, inside)
+        shape = grey.shape
+        if self.scale != 1.0:
+            size = (max(1, round(shape[1] * self.scale)), max(1, round(shape[0] * self.scale)))
+            mode = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_CUBIC
+            grey = cv2.resize(grey, size, interpolation=mode)
+        found = self._found(grey)
+        masks = [m for m in (_unscaled(m, self.scale, shape) for m in found) if m is not None]
+        if inside is not None:
+            masks = [m for m in (_within(m, inside) for m in masks) if m is not None]
+        instances = _instances(masks, picture)
+        sharp, reach = sharpness_maps(
+            np.abs(picture.grey / picture.background - 1).astype(np.float32), noise=picture.noise
+        )
+        sharpness, _ = edge_sharpness(instances, sharp, reach)
+        object.__setattr__(instances, "focus", _frozen(sharpness))
+        return Segmentation(instances, 0, f"crystals, {self.config.crystals.precision}, scale {self.scale:.3g}")
+
+    def _found(self, grey: Floats) -> list[_Mask]:
+        rows, columns = grey.shape
+        kept: list[_Mask] = []
+        for r0, c0, r1, c1 in tiles(rows, columns):
+            outputs = self._session(grey[r0:r1, c0:c1])
+            for mask in _decoded(outputs, (r1 - r0, c1 - c0), least=self.config.crystals.least_score):
+                # A particle that a tile's edge cuts is seen whole by its neighbour, or by neither.
+                cut = (
+                    (mask.r0 <= 1 and r0 > 0)
+                    or (mask.c0 <= 1 and c0 > 0)
+                    or (mask.r1 >= r1 - r0 - 1 and r1 < rows)
+                    or (mask.c1 >= c1 - c0 - 1 and c1 < columns)
+                )
+                penalty = 0.5 if cut else 1.0
+                kept.append(mask.moved(r0, c0, penalty))
+        return _suppressed(kept)
+
+
+TRAINED_PX = 40.0
+"""Typical diameter of the particles that the network was trained on."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Mask:
+    r0: int
+    c0: int
+    crop: NDArray[np.uint8]
+    score: float
+    kind: int
+    rank: float
+
+    @property
+    def r1(self) -> int:
+        return self.r0 + self.crop.shape[0]
+
+    @property
+    def c1(self) -> int:
+        return self.c0 + self.crop.shape[1]
+
+    def moved(self, rows: int, columns: int, penalty: float) -> _Mask:
+        return _Mask(self.r0 + rows, self.c0 + columns, self.crop, self.score, self.kind, self.score * penalty)
+
+
+def tiles(rows: int, columns: int) -> list[tuple[int, int, int, int]]:
+    """Rows and columns r0, c0, r1, c1 of overlapping tiles that cover a picture."""
+
+    def spans(n: int) -> list[tuple[int, int]]:
+        if n <= _TILE:
+            return [(0, n)]
+        count = math.ceil((n - _OVERLAP) / (_TILE - _OVERLAP))
+        # Starts on whole cells of the coarsest level, so that a tile sees what the whole picture would show.
+        starts = [min(k * (_TILE - _OVERLAP), n - _TILE) // _MULTIPLE * _MULTIPLE for k in range(count)]
+        return [(s, min(s + _TILE + _MULTIPLE, n)) for s in starts]
+
+    return [(a, c, b, d) for a, b in spans(rows) for c, d in spans(columns)]
+
+
+def _decoded(outputs: list[Floats], shape: tuple[int, int], *, least: float) -> list[_Mask]:
+    *maps, proto = outputs
+    values, kinds = candidates(maps, least=least)
+    out = []
+    for k in distinct(values):
+        r0, c0, r1, c1, crop = draw(values[k], proto, *shape)
+        if r1 <= r0 or not crop.any():
+            continue
+        crop = largest_part(crop)
+        i, j = np.flatnonzero(crop.any(axis=1)), np.flatnonzero(crop.any(axis=0))
+        crop = np.ascontiguousarray(crop[i[0] : i[-1] + 1, j[0] : j[-1] + 1])
+        if crop.sum() < 6:
+            continue
+        score = float(values[k, 0])
+        out.append(_Mask(int(r0 + i[0]), int(c0 + j[0]), crop, score, int(kinds[k]), score))
+    return out
+
+
+def _suppressed(masks: list[_Mask]) -> list[_Mask]:
+    """Of masks that are much alike the best one, in the order of the picture."""
+    kept: list[_Mask] = []
+    for mask in sorted(masks, key=lambda m: (-m.rank, m.r0, m.c0)):
+        if all(_iou(mask, other) <= _SAME for other in kept):
+            kept.append(mask)
+    return sorted(kept, key=lambda m: (m.r0, m.c0, m.rank))
+
+
+def _iou(a: _Mask, b: _Mask) -> float:
+    r0, c0, r1, c1 = max(a.r0, b.r0), max(a.c0, b.c0), min(a.r1, b.r1), min(a.c1, b.c1)
+    if r0 >= r1 or c0 >= c1:
+        return 0.0
+    one = a.crop[r0 - a.r0 : r1 - a.r0, c0 - a.c0 : c1 - a.c0]
+    two = b.crop[r0 - b.r0 : r1 - b.r0, c0 - b.c0 : c1 - b.c0]
+    both = int(np.count_nonzero(one & two))
+    return both / (int(np.count_nonzero(a.crop)) + int(np.count_nonzero(b.crop)) - both)
+
+
+def _unscaled(mask: _Mask, scale: float, shape: tuple[int, int]) -> _Mask | None:
+    """A mask of the resized picture in the picture itself."""
+    if scale == 1.0:
+        return mask
+    pad = np.pad(mask.crop * np.uint8(255), 2)
+    r0, c0 = math.floor((mask.r0 - 2) / scale), math.floor((mask.c0 - 2) / scale)
+    r1, c1 = math.ceil((mask.r1 + 2) / scale), math.ceil((mask.c1 + 2) / scale)
+    matrix = np.array(
+        [
+            [1 / scale, 0, (mask.c0 - 2 + 0.5) / scale - 0.5 - c0],
+            [0, 1 / scale, (mask.r0 - 2 + 0.5) / scale - 0.5 - r0],
+        ]
+    )
+    crop = (cv2.warpAffine(pad, matrix, (c1 - c0, r1 - r0), flags=cv2.INTER_LINEAR) > 127).astype(np.uint8)
+    a, b = max(r0, 0), max(c0, 0)
+    crop = crop[a - r0 : shape[0] - r0, b - c0 : shape[1] - c0]
+    i, j = np.flatnonzero(crop.any(axis=1)), np.flatnonzero(crop.any(axis=0))
+    if not i.size:
+        return None
+    crop = np.ascontiguousarray(crop[i[0] : i[-1] + 1, j[0] : j[-1] + 1])
+    return _Mask(int(a + i[0]), int(b + j[0]), crop, mask.score, mask.kind, mask.rank)
+
+
+def _within(mask: _Mask, inside: NDArray[np.bool_]) -> _Mask | None:
+    crop = mask.crop & inside[mask.r0 : mask.r1, mask.c0 : mask.c1]
+    # The rim of a flow cell is no particle.
+    if np.count_nonzero(crop) < 0.5 * np.count_nonzero(mask.crop):
+        return None
+    i, j = np.flatnonzero(crop.any(axis=1)), np.flatnonzero(crop.any(axis=0))
+    crop = np.ascontiguousarray(crop[i[0] : i[-1] + 1, j[0] : j[-1] + 1])
+    return _Mask(int(mask.r0 + i[0]), int(mask.c0 + j[0]), crop, mask.score, mask.kind, mask.rank)
+
+
+def _instances(masks: list[_Mask], picture: Prepared) -> Instances:
+    if not masks:
+        return Instances.empty(picture.field)
+    parts = [m.crop.ravel() for m in masks]
+    return Instances(
+        picture.field,
+        np.array([(m.r0, m.c0, m.r1, m.c1) for m in masks], dtype=np.int32),
+        np.concatenate(parts),
+        np.concatenate([[0], np.cumsum([p.size for p in parts])]).astype(np.int64),
+        np.array([m.score for m in masks], dtype=np.float32),
+        np.array([m.kind for m in masks], dtype=np.uint8),
+    )
+
+
+def _frozen(values: NDArray[Any]) -> NDArray[np.float32]:
+    out = np.ascontiguousarray(values, dtype=np.float32)
+    out.flags.writeable = False
+    return out
+
+
+@lru_cache(maxsize=4)
+def load_session(path: str, precision: str) -> Any:
+    """A function from a normalised picture (rows, columns) to the maps of the levels and the prototypes.
+
+    Parameters
+    ----------
+    path
+        The ONNX file; its card stands beside it.
+    precision
+        ``fp32`` by onnxruntime; ``openvino-fp32`` or ``openvino-bf16`` by OpenVINO (extra ``openvino``).
+
+    Raises
+    ------
+    ReadError
+        When the file is no model, damaged, or for something else.
+    MissingExtraError
+        When OpenVINO is asked for and not installed.
+    """
+    read_card(Path(path), task=TASK, format_version=FORMAT_VERSION)
+    run = _openvino(path, precision) if precision.startswith("openvino") else _onnxruntime(path)
+
+    def session(grey: Floats) -> list[Floats]:
+        rows, columns = grey.shape
+        # Whole cells at every level; what is added mirrors the edge.
+        down = max(-rows % _MULTIPLE, 0) + (0 if rows >= 2 * _MULTIPLE else 2 * _MULTIPLE)
+        right = max(-columns % _MULTIPLE, 0) + (0 if columns >= 2 * _MULTIPLE else 2 * _MULTIPLE)
+        padded = cv2.copyMakeBorder(grey, 0, down, 0, right, cv2.BORDER_REPLICATE)
+        outputs = run(padded[None, None])
+        maps = [o[0] for o in outputs]
+        for level, stride in zip(maps, STRIDES, strict=False):
+            # Centres beyond the picture are of what was added.
+            _blank(level, math.ceil(rows / stride), math.ceil(columns / stride))
+        return maps
+
+    return session
+
+
+def _blank(level: Floats, rows: int, columns: int) -> None:
+    from crystalscope.segment.layout import CHANNELS, SLOTS
+
+    scores = level.reshape(SLOTS, CHANNELS, *level.shape[1:])[:, 0]
+    scores[:, rows:] = -50.0
+    scores[:, :, columns:] = -50.0
+
+
+def _onnxruntime(path: str) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # Frames are spread over threads by the pipeline; one thread each keeps the sums in one order.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as e:
+        raise ReadError(f"expected a network in {path}, onnxruntime says: {e}; copy the file again") from e
+    name = session.get_inputs()[0].name
+    return lambda x: [np.array(o) for o in session.run(None, {name: x.astype(np.float32)})]
+
+
+def _openvino(path: str, precision: str) -> Any:
+    from crystalscope.errors import MissingExtraError
+
+    try:
+        import openvino
+    except ImportError as e:
+        raise MissingExtraError(
+            "expected OpenVINO for this precision, it is not installed; pip install 'crystalscope[openvino]' or set "
+            "crystals.precision = 'fp32'"
+        ) from e
+    core = openvino.Core()
+    model = core.read_model(path)
+    hint = "bf16" if precision.endswith("bf16") else "f32"
+    settings = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": "2", "PERFORMANCE_HINT": "THROUGHPUT"}
+    compiled = core.compile_model(model, "CPU", settings)
+    import threading
+
+    local = threading.local()
+
+    def run(x: Floats) -> list[Floats]:
+        if not hasattr(local, "request"):
+            local.request = compiled.create_infer_request()
+        results = local.request.infer([x.astype(np.float32)])
+        return [np.array(results[o]) for o in compiled.outputs]
+
+    return run
