@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from crystalscope import __version__
-from crystalscope.cli import scenes
+from crystalscope.cli import dataset, scenes
 from crystalscope.cli.common import errors, progress
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(scenes.app, name="scenes")
 
 

@@ -29,6 +29,13 @@ class errors:
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """A bar with an estimate on stderr; yields a function of the number done and, where it changes, the total."""
+    with stages() as report:
+        yield lambda done, of=None: report(what, done, total if of is None else of)
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar with an estimate on stderr; yields a function of what is done, the number done and the total."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -47,9 +54,15 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[..., None
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task("", total=None)
+        current = ""
 
-        def report(done: int, of: int | None = None) -> None:
-            bar.update(task, completed=done, total=total if of is None else of)
+        def report(what: str, done: int, of: int | None) -> None:
+            nonlocal current
+            if what != current:
+                # A stage has an estimate of its own.
+                bar.reset(task, description=what)
+                current = what
+            bar.update(task, completed=done, total=of)
 
         yield report

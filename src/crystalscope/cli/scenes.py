@@ -62,7 +62,7 @@ def render_set(
     import pandas as pd
 
     from crystalscope import __version__
-    from crystalscope.datasets.rendered import write_scenes
+    from crystalscope.datasets import write_scenes
     from crystalscope.io.manifest import Manifest
     from crystalscope.io.tables import to_toml, write_json, write_text
     from crystalscope.scenes import scenes_of, true_events
@@ -80,7 +80,6 @@ def render_set(
         annotated_by="exact truth of the renderer",
         annotation_rules="every body that reaches into the picture; those out of focus carry ignore = 1",
         limits=("rendered, not recorded",),
-        classes=("crystal", "agglomerate", "bubble", "droplet", "other"),
     )
     with progress("pictures", total) as report:
         write_scenes(
@@ -108,7 +107,7 @@ def fit(
 ) -> None:
     """Estimate brightness, noise, gradient and blur from a laboratory's own frames."""
     with errors():
-        from crystalscope.datasets.instrument import fit_instrument, write_fit
+        from crystalscope.datasets import fit_instrument, write_fit
 
         with progress("pictures") as report:
             found = fit_instrument(folder, pixel_size_um=scale, look=look, progress=report)

@@ -186,7 +186,7 @@ def _read_picture_entry(
                 region,
                 seen,
                 is_ignored(entry),
-                at_border(region, stated),
+                bool(entry.get("touches_border")) or at_border(region, stated),
                 stated,
             )
         )

@@ -39,7 +39,8 @@ class Particle:
     ignored
         Neither right nor wrong.
     at_border
-        Within 2 px of the edge of the picture.
+        Within 2 px of the edge of the picture, or cut as the annotation itself says (``touches_border``), such as by
+        the rim of a disc of light.
     shape
         (rows, columns) of the picture.
     """

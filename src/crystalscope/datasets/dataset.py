@@ -105,7 +105,7 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def open_dataset(folder: str | Path) -> Dataset:
-    """Open a folder that has a dataset.toml.
+    """Open a folder that has a dataset.toml; a splits.csv beside it gives the column split.
 
     Raises
     ------
@@ -135,6 +135,9 @@ def open_dataset(folder: str | Path) -> Dataset:
                 f"{manifest.frames} names {len(unknown)} pictures that are not there: {', '.join(unknown[:3])}"
             )
         frames = frames.merge(table, on="file", how="left", validate="one_to_one")
+    splits = root / "splits.csv"
+    if "split" not in frames and splits.exists():
+        frames = frames.merge(read_frames(splits)[["file", "split"]], on="file", how="left", validate="one_to_one")
     sizes = {}
     if manifest.sizes:
         sizes[Path(manifest.sizes).stem] = pd.read_csv(root / manifest.sizes)

@@ -180,6 +180,8 @@ def _candidates(prints: Sequence[Fingerprint]) -> list[tuple[int, int, int]]:
 def _nearest(descriptors: Array, aspect: Array, turns: range) -> list[tuple[int, int, int]]:
     """The most alike pairs of square descriptors (n, side, side) in some positions; `aspect` is ln(rows / columns)."""
     n = len(descriptors)
+    if n < 2:
+        return []
     even = descriptors - descriptors.mean(axis=(1, 2), keepdims=True)
     even /= np.maximum(np.linalg.norm(even, axis=(1, 2), keepdims=True), 1e-12)
     flat = even.reshape(n, -1)
@@ -265,6 +267,9 @@ def _agreement(
             return None
     if turn or first.shape != other.shape:
         rule = _Rule(least=0.8, agree=0.97, held=0.03)
+    elif _sheared(warp) > 0.015:
+        # A crop made as large as the picture was: a window at rest would not have to be stretched.
+        rule = _Rule(least=0.8, agree=0.97, held=0.2)
     else:
         # Light, dust and deposits of one window explain pictures in one position; crystals that moved by 2 px keep 0.9.
         rule = _Rule(least=0.95, agree=0.9, held=0.2 if alike else 0.06)

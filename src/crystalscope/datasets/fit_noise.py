@@ -12,24 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from crystalscope.datasets.fit_tiles import (
+    FINE,
+    LAGS,
+    QUANTILE,
+    WIDE,
+    Curve,
+    Tiles,
+    correlations,
+    residuals,
+    variances,
+)
 from crystalscope.scenes.optics import Instrument, record
 
 Floats = NDArray[np.float64]
 Picture = NDArray[np.float32]
 
-_TILE = 8
-_OFFSET = 4
-"""Tiles lie across the 8 x 8 blocks of JPEG, or their variance would be that of single blocks, mostly none."""
-_QUANTILE = 0.2
-"""Of the variances of tiles of one level: below it lie tiles without structure while these are a quarter of all."""
-_WIDE = 24
-"""Tile in which the correlation is taken: wide against the grain."""
-_BIN = 0.04
-_LEAST = 24
-"""Tiles that a level needs."""
-_LAGS = 4
 _GRAINS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.05, 1.25, 1.5)
+"""Blurs of the noise that are tried, px."""
 _SIMULATED = 192
+"""Edge of the simulated pictures, px."""
+_SLOPE = 0.02
+"""Half of the difference of level across them."""
 _RANGE = 1.6
 """Highest over lowest level from which shot and read noise are told apart."""
 _LEAST_SPECKLE = 0.02
@@ -37,27 +41,6 @@ _LEAST_SPECKLE = 0.02
 _SPECKLED = 0.08
 """Relative noise of a single frame from which, if correlated, it is called speckle."""
 _CORRELATED = 0.35
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """Noise against level, shares of white.
-
-    Parameters
-    ----------
-    level, noise
-        (levels,) mean level and standard deviation of its flat regions.
-    tiles
-        (levels,) number of tiles at the level.
-    """
-
-    level: Floats
-    noise: Floats
-    tiles: Floats
-
-    def at(self, level: float) -> float:
-        """Noise at a level, between the nearest ones."""
-        return float(np.interp(level, self.level, self.noise)) if len(self.level) else math.nan
 
 
 @dataclass(frozen=True)
@@ -108,94 +91,6 @@ class Camera:
         return 1.0 / (2**self.bits - 1)
 
 
-def residuals(
-    plane: Picture, valid: NDArray[np.bool_], *, tile: int, other: Picture | None = None
-) -> tuple[Floats, Floats]:
-    """Tiles of a picture less a smooth surface (cubic in small tiles, a plane in wide ones), and their means.
-
-    Parameters
-    ----------
-    plane
-        (rows, columns).
-    valid
-        Pixels that may be used; a tile needs all of its own.
-    tile
-        Edge of a tile, px.
-    other
-        A second frame of the same field and level: the tiles are of the difference over sqrt(2).
-
-    Returns
-    -------
-    (tiles, tile, tile) and (tiles,).
-    """
-    rows, columns = plane.shape
-    n, m = (rows - _OFFSET) // tile, (columns - _OFFSET) // tile
-    if n < 1 or m < 1:
-        return np.zeros((0, tile, tile)), np.zeros(0)
-
-    def cut(a: NDArray[np.generic]) -> NDArray[np.generic]:
-        part = a[_OFFSET : _OFFSET + n * tile, _OFFSET : _OFFSET + m * tile]
-        return part.reshape(n, tile, m, tile).swapaxes(1, 2).reshape(n * m, tile * tile)
-
-    whole = cut(valid).all(axis=1)
-    first = cut(plane)[whole].astype(np.float64)
-    level = first.mean(axis=1)
-    if other is not None:
-        second = cut(other)[whole].astype(np.float64)
-        # Half of a tile's noise must not be that of a particle which only one of the frames shows.
-        same = np.abs(second.mean(axis=1) - level) < 0.05 * np.abs(level) + 1e-3
-        first, level = ((first - second) / math.sqrt(2))[same], level[same]
-    basis = _basis(tile)
-    return (first - (first @ basis) @ basis.T).reshape(-1, tile, tile), level
-
-
-@lru_cache(maxsize=8)
-def _basis(tile: int) -> Floats:
-    """Orthonormal cubic surfaces over small tiles, planes over wide ones, (tile², terms)."""
-    degree = 3 if tile == _TILE else 1
-    t = np.linspace(-1, 1, tile)
-    y, x = np.meshgrid(t, t, indexing="ij")
-    terms = [(x**i * y**j).ravel() for i in range(degree + 1) for j in range(degree + 1 - i)]
-    return np.linalg.qr(np.stack(terms, axis=1))[0]
-
-
-def _variances(r: Floats) -> Floats:
-    n = r.shape[1] * r.shape[2]
-    return np.asarray((r**2).sum(axis=(1, 2)) / (n - _basis(r.shape[1]).shape[1]))
-
-
-def noise_curve(variance: Floats, level: Floats) -> Curve:
-    """Noise against level from variances of tiles, by a low quantile, which structure does not reach.
-
-    Parameters
-    ----------
-    variance, level
-        (tiles,).
-    """
-    bins = np.floor(level / _BIN).astype(int)
-    found = [
-        (float(np.median(level[b])), float(np.quantile(variance[b], _QUANTILE)), float(b.sum()))
-        for b in (bins == k for k in np.unique(bins))
-        if b.sum() >= _LEAST
-    ]
-    if not found:
-        return Curve(np.zeros(0), np.zeros(0), np.zeros(0))
-    m, q, n = np.array(found).T
-    return Curve(m, np.sqrt(q), n)
-
-
-def correlations(r: Floats) -> Floats:
-    """Covariances of pixels 0, 1, … px apart along rows and columns, of the quietest quarter of tiles."""
-    if not len(r):
-        return np.full(_LAGS, math.nan)
-    variance = _variances(r)
-    calm = r[variance <= np.quantile(variance, _QUANTILE)]
-    out = [float((calm**2).mean())]
-    for lag in range(1, _LAGS):
-        out.append(float((calm[:, :, lag:] * calm[:, :, :-lag]).mean() + (calm[:, lag:] * calm[:, :-lag]).mean()) / 2)
-    return np.array(out)
-
-
 def fit_noise(
     frames: Sequence[NDArray[np.floating]],
     *,
@@ -241,21 +136,19 @@ def fit_noise(
     and noise below a third of a grey step, cannot be undone.
     """
     planes = [[_channel(f, c) for c in range(camera.channels)] for f in frames]
-    within = [_Tiles.of(p, valid=valid[k], level=ground) for k, channels in enumerate(planes) for p in channels]
-    best, from_pairs = _Tiles.joined(within), False
+    within = [Tiles.of(p, valid=valid[k], level=ground) for k, channels in enumerate(planes) for p in channels]
+    best, from_pairs = Tiles.joined(within), False
     curve = best.curve()
     all_here = max(curve.at(ground), 1e-9)
     each = tuple(t.curve().at(ground) / all_here for t in within[:: camera.channels])
     fixed, fixed_px = 0.0, math.nan
     if shared and len(frames) > 1:
         between = [
-            _Tiles.of(
-                a, valid=valid[k] & valid[k + 1], level=ground, other=_scaled(b, levels[k] / levels[k + 1], black)
-            )
+            Tiles.of(a, valid=valid[k] & valid[k + 1], level=ground, other=_scaled(b, levels[k] / levels[k + 1], black))
             for k in range(len(frames) - 1)
             for a, b in zip(planes[k], planes[k + 1], strict=True)
         ]
-        paired = _Tiles.joined(between)
+        paired = Tiles.joined(between)
         fixed, fixed_px = _fixed_pattern(frames, valid, levels, ground, black, even, camera)
         # Structure only ever adds: the lower of the two is the better one.
         if paired.curve().at(ground) < curve.at(ground):
@@ -281,35 +174,6 @@ def fit_noise(
             curve, camera, total, grain, ground=ground, black=black, pairs=from_pairs, speckled=fixed > 0
         )
     return Noise(shot, read, grain, total, fixed, fixed_px, split, False, from_pairs, each), curve
-
-
-@dataclass(frozen=True, eq=False)
-class _Tiles:
-    """Variances and levels of small tiles, and residuals of small and wide tiles near the level of the ground."""
-
-    variance: Floats
-    level: Floats
-    near: Floats
-    wide: Floats
-
-    @classmethod
-    def of(cls, plane: Picture, *, valid: NDArray[np.bool_], level: float, other: Picture | None = None) -> _Tiles:
-        r, mean = residuals(plane, valid, tile=_TILE, other=other)
-        wide, wide_mean = residuals(plane, valid, tile=_WIDE, other=other)
-        near, wide_near = (np.abs(m / level - 1) < 0.3 for m in (mean, wide_mean))
-        return cls(_variances(r), mean, r[near], wide[wide_near])
-
-    @classmethod
-    def joined(cls, parts: Sequence[_Tiles]) -> _Tiles:
-        return cls(
-            np.concatenate([p.variance for p in parts]),
-            np.concatenate([p.level for p in parts]),
-            np.concatenate([p.near for p in parts]),
-            np.concatenate([p.wide for p in parts]),
-        )
-
-    def curve(self) -> Curve:
-        return noise_curve(self.variance, self.level)
 
 
 def _channel(frame: NDArray[np.floating], c: int) -> Picture:
@@ -343,15 +207,15 @@ def _fixed_pattern(
     camera: Camera,
 ) -> tuple[float, float]:
     """Contrast and grain of the fine structure that two frames have in common (0, NaN where there is none)."""
-    total = np.zeros(_LAGS)
+    total = np.zeros(LAGS)
     count = 0
     for i in range(len(frames) - 1):
         pair = []
         keep = None
         for k in (i, i + 1):
             plane = (_channel(frames[k], min(1, camera.channels - 1)) - black) / (levels[k] * even)
-            r, mean = residuals(plane.astype(np.float32), valid[i] & valid[i + 1], tile=_WIDE)
-            calm = (np.abs(mean - 1) < 0.15) & (_variances(r) < 2.5 * np.median(_variances(r)) + 1e-12)
+            r, mean = residuals(plane.astype(np.float32), valid[i] & valid[i + 1], tile=WIDE)
+            calm = (np.abs(mean - 1) < 0.15) & (variances(r) < 2.5 * np.median(variances(r)) + 1e-12)
             keep = calm if keep is None else keep & calm
             pair.append(r)
         a, b = pair[0][keep], pair[1][keep]
@@ -359,7 +223,7 @@ def _fixed_pattern(
             continue
         count += 1
         total[0] += (a * b).mean()
-        for lag in range(1, _LAGS):
+        for lag in range(1, LAGS):
             along = (a[:, :, lag:] * b[:, :, :-lag]).mean() + (b[:, :, lag:] * a[:, :, :-lag]).mean()
             across = (a[:, lag:] * b[:, :-lag]).mean() + (b[:, lag:] * a[:, :-lag]).mean()
             total[lag] += (along + across) / 4
@@ -413,7 +277,7 @@ def _shot_and_read(
 
 
 def _transfer(light: Floats, sigma: Floats, tiles: Floats) -> tuple[float, float]:
-    """Shot and read noise from a line through variance against light; structure only adds, so points above weigh less."""
+    """Shot and read noise from variance against light; structure only adds to it, so points above weigh less."""
     variance = sigma**2
     weight = np.sqrt(np.minimum(tiles, 2000)) / variance
     a = np.stack([light, np.ones_like(light)], axis=1)
@@ -432,13 +296,13 @@ def _simulate(sigma: float, level: float, grain: float, camera: Camera, *, pairs
     shape = (_SIMULATED, _SIMULATED, 3)[: 3 if camera.channels == 3 else 2]
     rng = np.random.default_rng(7)
     white = np.float32(2**bits - 1)
-    made = [
-        record(np.full(shape, level, dtype=np.float32), settings, rng=rng)[0].astype(np.float32) / white
-        for _ in range(2 if pairs else 1)
-    ]
+    # A slope as of real light: on an even level JPEG rounds every block alike.
+    slope = level + np.linspace(-_SLOPE, _SLOPE, _SIMULATED, dtype=np.float32)
+    plane = np.broadcast_to(slope.reshape((1, -1, 1)[: len(shape)]), shape).astype(np.float32)
+    made = [record(plane, settings, rng=rng)[0].astype(np.float32) / white for _ in range(2 if pairs else 1)]
     valid = np.ones(shape[:2], dtype=bool)
     out = [
-        residuals(_channel(made[0], c), valid, tile=_TILE, other=_channel(made[1], c) if pairs else None)[0]
+        residuals(_channel(made[0], c), valid, tile=FINE, other=_channel(made[1], c) if pairs else None)[0]
         for c in range(camera.channels)
     ]
     return np.concatenate(out)
@@ -448,7 +312,7 @@ def _undone(measured: float, level: float, grain: float, camera: Camera, pairs: 
     """Noise before the camera's steps, blur and JPEG that leaves `measured` after them; NaN where nothing is left."""
     sigma = max(measured, 0.3 * camera.step)
     for _ in range(4 if camera.quality else 2):
-        left = math.sqrt(np.quantile(_variances(_simulate(sigma, level, grain, camera, pairs=pairs)), _QUANTILE))
+        left = math.sqrt(np.quantile(variances(_simulate(sigma, level, grain, camera, pairs=pairs)), QUANTILE))
         sigma *= float(np.clip(measured / left, 0.25, 4.0)) if left > 0 else 2.0
     return sigma if measured > 0 and sigma < 0.3 else math.nan
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -15,9 +16,20 @@ from numpy.typing import NDArray
 
 from crystalscope.core import FieldOfView, Image
 from crystalscope.datasets.fit_edges import Edges, fit_edges
-from crystalscope.datasets.fit_frames import Frames, disc_share, find_disc, read_frames, surround_level
-from crystalscope.datasets.fit_light import Light, fit_light, flicker_and_drift
-from crystalscope.datasets.fit_noise import Camera, Curve, Noise, fit_noise
+from crystalscope.datasets.fit_estimates import (
+    Estimate,
+    blur_estimates,
+    camera_estimates,
+    light_estimates,
+    noise_estimates,
+    rounded,
+    veil_estimates,
+    window_estimates,
+)
+from crystalscope.datasets.fit_frames import Frames, find_disc, read_frames, surround_level
+from crystalscope.datasets.fit_light import Light, fit_light
+from crystalscope.datasets.fit_noise import Camera, fit_noise
+from crystalscope.datasets.fit_tiles import Curve
 from crystalscope.datasets.fit_window import FEWEST_FRAMES, darkest_facets, find_spots
 from crystalscope.errors import ConfigError
 from crystalscope.io.tables import write_bytes, write_csv, write_text
@@ -25,7 +37,6 @@ from crystalscope.scenes import Recipe, preset
 from crystalscope.scenes.optics import Look
 
 Picture = NDArray[np.float32]
-Setting = float | int | str
 
 _BASES: dict[str, str] = {
     "backlit": "backlit-crystals",
@@ -35,53 +46,19 @@ _BASES: dict[str, str] = {
 }
 """Preset of each look whose sample is kept."""
 _DARK_GROUND = 0.15
+"""Level of the ground below which it may be that between crossed polars."""
 _COLOURED = 0.25
+"""Saturation of the brightest pixels from which they are coloured."""
+_SAMPLES = 3
+_WINDOW_FRAMES = 15
 _FINE_FRAMES = 8
 """Frames from which noise and blur are taken: further ones add little and take long."""
-_SPREAD = 1.25
-"""Ratio of the 90th to the 10th percentile from which a setting is written as a range."""
 _LEFT = {
     "backlit": "aperture, lamp_tilt, lamp_deg",
     "flow-cell": "aperture, lamp_tilt, lamp_deg",
     "reflected": "lights, lights_elevation_deg, lights_sharpness, exposure, ambient, texture",
     "polars": "exposure, lights and the split of the ground's level into light and leak",
 }
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One figure of an instrument.
-
-    Parameters
-    ----------
-    name
-        The setting of `scenes.Instrument` or `scenes.Window`, or what was seen.
-    table
-        ``instrument``, ``window``, or ``seen``: not a setting.
-    value
-        Best value over all frames.
-    how
-        What it rests on.
-    low, high
-        10th and 90th percentile over frames; NaN where it comes from all frames together.
-    varies
-        Whether it is written as the range from `low` to `high`.
-    """
-
-    name: str
-    table: str
-    value: Setting
-    how: str
-    low: float = math.nan
-    high: float = math.nan
-    varies: bool = False
-
-    @property
-    def setting(self) -> Setting | list[float]:
-        """As a recipe takes it."""
-        if self.varies:
-            return [_rounded(self.low), _rounded(self.high)]
-        return _rounded(self.value) if isinstance(self.value, float) else self.value
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,11 +149,7 @@ def _description(fit: InstrumentFit) -> str:
 def _spread_text(e: Estimate) -> str:
     if not math.isfinite(e.low):
         return ""
-    return f"{_rounded(e.low):g} to {_rounded(e.high):g} over frames; "
-
-
-def _rounded(value: Setting) -> float:
-    return float(f"{float(value):.4g}")
+    return f"{rounded(e.low):g} to {rounded(e.high):g} over frames; "
 
 
 def fit_instrument(
@@ -223,67 +196,83 @@ def fit_instrument(
     """
     if look is not None and look not in get_args(Look):
         raise ConfigError(f"expected a look of {', '.join(get_args(Look))}, got {look!r}")
-    read = read_frames(frames, pixel_size_um=pixel_size_um, progress=progress)
-    field_of_view = FieldOfView(read.shape)
-    if look in (None, "flow-cell"):
-        field_of_view = find_disc(read, demanded=look == "flow-cell")
-    black = surround_level(read, field_of_view) if field_of_view.disc is not None else math.nan
-    zero = black if math.isfinite(black) else 0.0
+    return _fitted(read_frames(frames, pixel_size_um=pixel_size_um, progress=progress), look)
+
+
+def _fitted(read: Frames, look: str | None) -> InstrumentFit:
     n = len(read.images)
-    light = fit_light([_lit(read, k, zero) for k in range(n)], field=field_of_view)
+    view = FieldOfView(read.shape)
+    if look in (None, "flow-cell"):
+        view = find_disc(read, demanded=look == "flow-cell")
+    black = surround_level(read, view) if view.disc is not None else math.nan
+    zero = black if math.isfinite(black) else 0.0
+    light = fit_light([_lit(read, k, zero) for k in range(n)], field=view)
     if look is None:
-        look = _guess(read, light, field_of_view)
-    mask = np.ones(read.shape, dtype=bool) if field_of_view.disc is None else field_of_view.mask()
+        look = _guess(read, light, view)
+    mask = np.ones(read.shape, dtype=bool) if view.disc is None else view.mask()
     fine = np.unique(np.linspace(0, n - 1, min(n, _FINE_FRAMES)).round().astype(int))
     valid = [mask & read.inside(k) for k in fine]
-    ground = zero + (1 - zero) * float(np.median(light.levels))
-    shared = light.shared and n > 1
+    level = float(np.median(light.levels))
     noise, curve = fit_noise(
         [read.levels(k) for k in fine],
         valid=valid,
-        levels=light.levels[fine] * (1 - zero),
+        levels=light.levels[fine],
         camera=Camera(read.bits or 16, read.jpeg or 0, read.channels),
-        ground=ground,
+        ground=zero + (1 - zero) * level,
         black=zero,
-        shared=shared,
+        shared=light.shared and n > 1,
         even=light.shapes[0].over(read.shape),
     )
     ratios = [_lit(read, k, zero) / light.ground(k, read.shape) for k in fine]
-    relative = noise.ground / max(ground - zero, 1e-6)
-    rough = math.hypot(relative if math.isfinite(relative) else 0.0, noise.speckle if noise.speckle > 0 else 0.0)
-    edges = fit_edges(ratios, valid=[_without_rim(v, field_of_view) for v in valid], noise=rough)
+    relative = math.hypot(*(v if v > 0 else 0.0 for v in (noise.ground / ((1 - zero) * level), noise.speckle)))
+    edges = fit_edges(ratios, valid=[_without_rim(v, view) for v in valid], noise=relative)
     notes = list(read.notes)
     estimates = [
-        *_camera(read, field_of_view, look, black),
-        *_light(read, light, look, notes),
-        *_noise(noise, notes),
-        *_blur(edges, notes),
+        *camera_estimates(read, view, look, black),
+        *light_estimates(read, light, look, notes),
+        *noise_estimates(noise, notes),
+        *blur_estimates(edges, notes),
     ]
+    floor = min(float(np.quantile(_lit(read, k, zero)[mask][::7], 0.001)) for k in range(n))
     if look in ("backlit", "flow-cell"):
-        dark = darkest_facets(
-            ratios, blur_px=edges.blur_px if math.isfinite(edges.blur_px) else 1.0, valid=[mask] * len(ratios)
-        )
-        estimates += _veil(dark, notes)
-    estimates += _window(read, light, field_of_view, zero, rough, notes)
+        blur = edges.blur_px if math.isfinite(edges.blur_px) else 1.0
+        dark = darkest_facets(ratios, blur_px=blur, valid=[mask] * len(ratios))
+        estimates += veil_estimates(dark, level=level, floor=floor, notes=notes)
+    if light.shared and n >= FEWEST_FRAMES:
+        chosen = range(0, n, math.ceil(n / _WINDOW_FRAMES))
+        clean = [_lit(read, k, zero) / light.ground(k, read.shape) for k in chosen]
+        estimates += window_estimates(find_spots(clean, noise=relative, field=_without_rim(mask, view)))
+    elif light.shared:
+        notes.append(f"dust: left at the preset's, {n} of at least {FEWEST_FRAMES} frames")
     share = float(np.mean([read.saturated(k) for k in range(n)]))
     estimates.append(Estimate("saturated_share", "seen", share, "share of pixels at white"))
-    notes.append(f"left at the preset's, since pictures do not tell them: {_LEFT[look]}, psf, blur_per_px, motion_px")
-    notes.append("gamma cannot be seen: levels are taken as linear in the light and gamma is 1")
-    if look != "flow-cell" or not math.isfinite(black):
-        lowest = min(float(np.quantile(read.grey(k)[::3, ::3], 0.001)) for k in range(n))
-        notes.append(f"black: nothing in the picture is without light; it is at most {lowest:.3g} and is taken as 0")
-    if read.pixel_size_um is None:
-        own = preset(_BASES[look]).instrument.get("pixel_size_um")
-        if own is not None:
-            notes.append(
-                f"no scale was given: {own} um per px is that of the preset {_BASES[look]}, not of the instrument"
-            )
-    table = _per_frame(read, light, edges, fine)
-    samples = tuple(read.images[k] for k in np.unique(np.linspace(0, n - 1, min(n, 3)).round().astype(int)))
-    vary = "set" if light.shared else "frame"
+    notes += _unseen(read, look, black=black, floor=floor)
+    samples = tuple(read.images[k] for k in np.unique(np.linspace(0, n - 1, min(n, _SAMPLES)).round().astype(int)))
     return InstrumentFit(
-        look, _BASES[look], vary, tuple(estimates), table, tuple(notes), samples, curve, edges.width_px
+        look=look,
+        base=_BASES[look],
+        vary="set" if light.shared else "frame",
+        estimates=tuple(estimates),
+        frames=_per_frame(read, light, edges, fine),
+        notes=tuple(notes),
+        samples=samples,
+        curve=curve,
+        widths_px=edges.width_px,
     )
+
+
+def _unseen(read: Frames, look: str, *, black: float, floor: float) -> list[str]:
+    """What pictures do not show."""
+    out = [
+        f"left at the preset's, since pictures do not tell them: {_LEFT[look]}, psf, blur_per_px, motion_px",
+        "gamma cannot be seen: levels are taken as linear in the light and gamma is 1",
+    ]
+    if not math.isfinite(black):
+        out.append(f"black: no place in the picture is known to be without light; at most {floor:.3g}, taken as 0")
+    own = preset(_BASES[look]).instrument.get("pixel_size_um")
+    if read.pixel_size_um is None and own is not None:
+        out.append(f"no scale was given: {own} um per px is that of the preset {_BASES[look]}, not of the instrument")
+    return out
 
 
 def _lit(read: Frames, k: int, black: float) -> Picture:
@@ -291,9 +280,9 @@ def _lit(read: Frames, k: int, black: float) -> Picture:
     return ((read.grey(k) - np.float32(black)) / np.float32(1 - black)).astype(np.float32)
 
 
-def _guess(read: Frames, light: Light, field_of_view: FieldOfView) -> str:
+def _guess(read: Frames, light: Light, view: FieldOfView) -> str:
     """Look by the rule of `fit_instrument`."""
-    if field_of_view.disc is not None:
+    if view.disc is not None:
         return "flow-cell"
     if light.bright_share < 0.5:
         return "backlit"
@@ -312,233 +301,14 @@ def _colourfulness(frame: Picture) -> float:
     return float(np.median((top - bottom)[bright] / np.maximum(top[bright], 1e-6)))
 
 
-def _without_rim(valid: NDArray[np.bool_], field_of_view: FieldOfView) -> NDArray[np.bool_]:
+def _without_rim(valid: NDArray[np.bool_], view: FieldOfView) -> NDArray[np.bool_]:
     """The rim of a disc is an edge, but not of a particle."""
-    if field_of_view.disc is None:
+    if view.disc is None:
         return valid
-    row, column, radius = field_of_view.disc
-    rows, columns = field_of_view.shape
+    row, column, radius = view.disc
+    rows, columns = view.shape
     r = np.hypot(np.arange(rows)[:, None] - row, np.arange(columns)[None, :] - column)
     return np.asarray(valid & (r < radius - 8))
-
-
-def _quantiles(values: NDArray[np.float64]) -> tuple[float, float]:
-    known = values[np.isfinite(values)]
-    if known.size < 2:
-        return math.nan, math.nan
-    return float(np.quantile(known, 0.1)), float(np.quantile(known, 0.9))
-
-
-def _camera(read: Frames, field_of_view: FieldOfView, look: str, black: float) -> list[Estimate]:
-    rows, columns = read.shape
-    out = [
-        Estimate("look", "instrument", look, "by the ground, the side of the particles, colour and a lit disc"),
-        Estimate("rows", "instrument", rows, "of the files"),
-        Estimate("columns", "instrument", columns, "of the files"),
-    ]
-    if read.pixel_size_um is not None:
-        out.append(Estimate("pixel_size_um", "instrument", read.pixel_size_um, "as given or tagged"))
-    if read.bits is not None:
-        out.append(Estimate("bits", "instrument", read.bits, "of the files"))
-    if read.jpeg is not None:
-        out.append(
-            Estimate("jpeg", "instrument", read.jpeg, "by the type of the files and their tables; 0: not compressed")
-        )
-    if field_of_view.disc is not None:
-        out.append(
-            Estimate("disc", "instrument", disc_share(field_of_view), "radius of the lit disc over the shorter side")
-        )
-    known = math.isfinite(black)
-    out += [
-        Estimate(
-            "black", "instrument", black if known else 0.0, "level far outside of the disc" if known else "not known"
-        ),
-        Estimate("gamma", "instrument", 1.0, "not known"),
-        Estimate("sharpen", "instrument", 0.0, "counted with noise and halo, as recorded"),
-    ]
-    if look != "polars":
-        out.append(Estimate("tint", "instrument", _tint(read, field_of_view), "spread of the channels at the ground"))
-    return out
-
-
-def _tint(read: Frames, field_of_view: FieldOfView) -> float:
-    """Cast whose random channels spread as those of the ground; 0 for grey or below 1 %.
-
-    Channels drawn evenly from 1 - tint to 1 + tint have a standard deviation of tint x sqrt(2/9) about their mean.
-    """
-    if read.channels == 1:
-        return 0.0
-    found = []
-    for k in range(0, len(read.images), max(1, len(read.images) // 8)):
-        frame = read.levels(k)[::3, ::3]
-        grey = frame.mean(axis=2)
-        near = np.abs(grey / np.median(grey) - 1) < 0.15
-        channels = np.median(frame[near], axis=0)
-        found.append(float(np.std(channels / channels.mean())) / math.sqrt(2 / 9))
-    tint = float(np.median(found))
-    return tint if tint > 0.01 else 0.0
-
-
-def _light(read: Frames, light: Light, look: str, notes: list[str]) -> list[Estimate]:
-    n = len(light.levels)
-    several = n > 1 and not light.shared
-    gradients = np.array([s.gradient for s in light.own])
-    vignettes = np.array([max(s.vignette, 0.0) for s in light.own])
-    shape = light.shapes[0] if light.shared else light.own[int(np.argsort(gradients)[n // 2])]
-    flicker, drift, at_zero = flicker_and_drift(light.levels, light.errors, read.numbers)
-    level = at_zero if light.shared else float(np.median(light.levels))
-    low, high = _quantiles(light.levels)
-    one = "the surface that all frames share" if n > 1 else "the surface of the only frame"
-    how = "each frame's own surface" if several else one
-    out = []
-    if look == "polars":
-        mean = 0.6
-        out.append(Estimate("light", "instrument", mean, "not known: only the product with leak is seen"))
-        out.append(Estimate("leak", "instrument", min(level / mean, 1.0), "level of the ground over light"))
-    else:
-        out.append(
-            Estimate("light", "instrument", min(level, 1.0), "level of the ground in the middle", low, high, several)
-        )
-    degrees, spread = _direction(light)
-    out += [
-        Estimate("gradient", "instrument", shape.gradient, how, *_quantiles(gradients), several),
-        Estimate("gradient_deg", "instrument", degrees, how, degrees - spread, degrees + spread, several),
-        Estimate("vignette", "instrument", max(shape.vignette, 0.0), how, *_quantiles(vignettes), several),
-    ]
-    if shape.vignette < -0.02:
-        notes.append(
-            f"vignette: corners are {-shape.vignette:.0%} brighter, which the virtual lamp cannot do: 0 is taken"
-        )
-    kept = (
-        "what the residuals of frames have in common" if light.shared and n > 1 else "smooth residuals, ghosts included"
-    )
-    uneven = light.unevenness if light.unevenness > 0.004 else 0.0
-    out.append(Estimate("unevenness", "instrument", uneven, kept))
-    if several:
-        notes.append(
-            "the frames do not share one illumination (several places, lamps or exposures): light, gradient and vignette "
-            "are ranges, drawn anew for every picture; flicker, drift and dust cannot be told"
-        )
-        out.append(Estimate("flicker", "instrument", 0.0, "counted in the range of light"))
-        out.append(Estimate("drift", "instrument", 0.0, "counted in the range of light"))
-        return out
-    if math.isfinite(flicker):
-        how = f"spread of the levels of {n} frames, their own errors taken off" + ("; rough" if n < 12 else "")
-        out.append(Estimate("flicker", "instrument", flicker, how))
-    else:
-        notes.append(f"flicker: left at the preset's, {n} of at least 4 frames")
-    if math.isfinite(drift):
-        out.append(
-            Estimate("drift", "instrument", drift, "median slope of the levels, per 100 frames; 0: within its error")
-        )
-    else:
-        notes.append(f"drift: left at the preset's, {n} of at least 10 frames")
-    return out
-
-
-def _direction(light: Light) -> tuple[float, float]:
-    """Direction of the gradient and half of the range that holds most frames, degrees; 180: all directions."""
-    if light.shared:
-        return light.shapes[0].gradient_deg, math.nan
-    angles = np.radians([s.gradient_deg for s in light.own])
-    mean = math.degrees(math.atan2(np.sin(angles).mean(), np.cos(angles).mean())) % 360
-    off = np.abs((np.degrees(angles) - mean + 180) % 360 - 180)
-    spread = float(np.quantile(off, 0.9))
-    return mean, spread if spread < 90 else 180.0
-
-
-def _noise(noise: Noise, notes: list[str]) -> list[Estimate]:
-    out = []
-    if math.isfinite(noise.ground):
-        source = "differences of frames" if noise.from_pairs else "flat tiles of frames"
-        low, high = _quantiles(np.array(noise.per_frame))
-        varies = math.isfinite(low) and high > _SPREAD * low
-        how = f"photon transfer, {source}"
-        if noise.below_step:
-            how = "hidden by the steps of grey: 0.3 of a step"
-        elif not noise.split:
-            how = f"{source}; all taken for shot noise, levels lie too close to tell it from read noise"
-        for name, value in (("shot_noise", noise.shot_noise), ("read_noise", noise.read_noise)):
-            out.append(Estimate(name, "instrument", value, how, value * low, value * high, varies and value > 0))
-        out.append(
-            Estimate("grain_px", "instrument", noise.grain_px, "correlation of neighbouring pixels of the noise")
-        )
-        out.append(Estimate("ground_noise", "seen", noise.ground, "standard deviation of the noise at the ground"))
-    else:
-        notes.append("noise: left at the preset's, no flat region in any frame")
-    if math.isfinite(noise.speckle):
-        told = noise.from_pairs or noise.speckle == 0
-        how = (
-            "fine structure that stays from frame to frame"
-            if told
-            else "correlated, strong and fine: one frame cannot prove it"
-        )
-        out.append(Estimate("speckle", "instrument", noise.speckle, how))
-        if noise.speckle > 0:
-            out.append(Estimate("speckle_px", "instrument", noise.speckle_px, "its correlation"))
-    return out
-
-
-def _blur(edges: Edges, notes: list[str]) -> list[Estimate]:
-    if not math.isfinite(edges.blur_px):
-        notes.append(
-            f"blur_px: left at the preset's, only {len(edges.width_px)} of at least 30 edges between even sides"
-        )
-        return []
-    out = [
-        Estimate(
-            "blur_px",
-            "instrument",
-            edges.blur_px,
-            f"sharpest of {len(edges.width_px)} edges",
-            *_quantiles(edges.per_frame),
-        )
-    ]
-    if math.isfinite(edges.halo):
-        out.append(Estimate("halo", "instrument", edges.halo, "fringe along the sharpest edges"))
-    else:
-        notes.append("halo: left at the preset's, the edges do not agree or are too blurred")
-    if math.isfinite(edges.ghosts[0]):
-        middle = math.sqrt(edges.ghosts[0] * edges.ghosts[1])
-        out.append(
-            Estimate("ghost_blur_px", "seen", middle, "edges out of focus, 10th to 90th percentile", *edges.ghosts)
-        )
-    return out
-
-
-def _veil(dark: float, notes: list[str]) -> list[Estimate]:
-    if not math.isfinite(dark):
-        notes.append("veil: left at the preset's, no dark facet is wide enough")
-        return []
-    level = min(max(dark, 0.0), 0.5)
-    # The renderer's ground is lit by lamp and veil, its black facets by the veil alone.
-    return [
-        Estimate("veil", "instrument", level / (1 - level), f"darkest facets have {level:.2f} of the ground's level")
-    ]
-
-
-def _window(
-    read: Frames, light: Light, field_of_view: FieldOfView, zero: float, rough: float, notes: list[str]
-) -> list[Estimate]:
-    n = len(read.images)
-    if not light.shared or n < FEWEST_FRAMES:
-        if light.shared:
-            notes.append(f"dust: left at the preset's, {n} of at least {FEWEST_FRAMES} frames")
-        return []
-    mask = np.ones(read.shape, dtype=bool) if field_of_view.disc is None else field_of_view.mask()
-    chosen = range(0, n, math.ceil(n / 15))
-    spots = find_spots(
-        [_lit(read, k, zero) / light.ground(k, read.shape) for k in chosen],
-        noise=rough,
-        field=_without_rim(mask, field_of_view),
-    )
-    out = [
-        Estimate("dust", "window", spots.dust, "dark specks that stay in place"),
-        Estimate("deposits", "window", spots.deposits, "larger spots that stay in place"),
-    ]
-    if spots.deposits:
-        out.append(Estimate("deposit_px", "window", spots.deposit_px, "their median radius"))
-    return out
 
 
 def _per_frame(read: Frames, light: Light, edges: Edges, fine: NDArray[np.intp]) -> pd.DataFrame:
@@ -584,8 +354,10 @@ def write_fit(fit: InstrumentFit, out: str | Path, *, seed: int = 0) -> list[Pat
     from crystalscope.scenes import scenes_of
 
     folder = Path(out)
-    rendered = [s.image for s in scenes_of(fit.recipe(), frames=max(len(fit.samples), 2), seed=seed)]
-    again = fit_instrument(rendered, look=fit.look)
+    rendered = [s.image for s in scenes_of(fit.recipe(), frames=_SAMPLES, seed=seed)]
+    read = read_frames(rendered)
+    compressed = [e.value for e in fit.estimates if e.name == "jpeg"]
+    again = _fitted(dataclasses.replace(read, jpeg=int(compressed[0]) if compressed else None), fit.look)
     found = {e.name: e.value for e in again.estimates}
     table = pd.DataFrame(
         [

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from crystalscope.core import TRUTH_COLUMNS, Instances, Scene
+from crystalscope.core import KINDS, TRUTH_COLUMNS, Instances, Scene
 from crystalscope.errors import InputError, WriteError
 from crystalscope.io.coco import coco_pieces, segmentation
 from crystalscope.io.manifest import Manifest, write_manifest
@@ -132,7 +132,9 @@ def write_scenes(
         "frames": "frames.csv",
         "sizes": "sizes_population.csv",
     }
-    write_manifest(out, manifest.model_copy(update=paths | {"pixel_size_um": one_scale}))
+    here = set(particles["kind"]) if len(particles) else set()
+    classes = {"classes": tuple(k for k in KINDS if k in here)}
+    write_manifest(out, manifest.model_copy(update=paths | classes | {"pixel_size_um": one_scale}))
     return out
 
 

@@ -31,8 +31,8 @@ def crystal_loss(outputs: Sequence[Tensor], targets: list[list[Target]]) -> tupl
     Notes
     -----
     Score: quality focal loss (Li et al., 2020) towards the IoU of the predicted mask. Cells close to a body that is
-    neither right nor wrong do not count. Box: smooth L1 in cells and logarithms. Mask: cross entropy and Dice on a grid of
-    the true box. Kind: cross entropy.
+    neither right nor wrong do not count. Box: smooth L1 in cells and logarithms. Mask: cross entropy and Dice on a grid
+    of the true box. Kind: cross entropy.
     """
     *maps, proto = outputs
     device = proto.device
@@ -153,7 +153,7 @@ def mask_logits(
 def _assigned(
     targets: list[list[Target]], maps: Sequence[Tensor], weight: list[Tensor]
 ) -> tuple[dict[int, np.ndarray], dict[int, list[Target]]]:
-    """Cells (picture, slot, row, column) by level and the body of each; cells of bodies that do not count get weight 0."""
+    """Cells (picture, slot, row, column) by level, the body of each; bodies that do not count weigh nothing."""
     found: dict[int, dict[tuple[int, int, int, int], Target]] = {}
     for n, bodies in enumerate(targets):
         # Large first, so that a small body keeps its cell.

@@ -167,9 +167,7 @@ def sample(
         source = cv2.GaussianBlur(source, (0, 0), 0.4 / scale)
     # Beyond the picture there is plain ground: mirrored bodies would be there without an outline.
     ground = float(np.median(source[::8, ::8]))
-    cut = cv2.warpAffine(
-        source, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=ground
-    )
+    cut = cv2.warpAffine(source, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=ground)
     inside = cv2.warpAffine(np.ones_like(source, dtype=np.uint8), matrix, (size, size), flags=cv2.INTER_NEAREST)
     targets = []
     for k, parts in enumerate(truth.outlines):

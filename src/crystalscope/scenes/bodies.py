@@ -300,7 +300,9 @@ def _calipers(hull):  # type: ignore[no-untyped-def]
             low_a, high_a, low_b, high_b = min(low_a, a), max(high_a, a), min(low_b, b), max(high_b, b)
         a, b = high_a - low_a, high_b - low_b
         narrowest = min(narrowest, b)
-        if a * b < smallest:
+        # The rectangles on the three sides of a triangle are equal in area: of equals the most compact is taken.
+        equal = abs(a * b - smallest) < 1e-9 * smallest
+        if (equal and max(a, b) < long_side) or (not equal and a * b < smallest):
             smallest, long_side, short_side = a * b, max(a, b), min(a, b)
     return math.sqrt(longest), narrowest, long_side, short_side
 

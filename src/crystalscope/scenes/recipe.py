@@ -230,12 +230,14 @@ def frame_of(recipe: Recipe, number: int, *, seed: int, suffix: str = ".png") ->
     each = recipe.vary == "frame" or bool(recipe.mix)
     fixed_seed = seed * 1_000_003 + (number if each else 0)
     settings = np.random.default_rng([fixed_seed, 0])
-    instrument = Instrument(**_drawn({**chosen.instrument, **(recipe.instrument if recipe.mix else {})}, settings))
+    own = {k: v for k, v in recipe.instrument.items() if k != "pixel_size_um"} if recipe.mix else {}
+    instrument = Instrument(**_drawn({**chosen.instrument, **own}, settings))
     window = Window(**_drawn(chosen.window, settings))
     bodies = _bodies(chosen, instrument, rng)
     if recipe.mix:
-        # Instruments of several scales and of none: such a set is in px.
-        instrument = instrument.model_copy(update={"pixel_size_um": None})
+        # Sizes of the presets stay in px: the set has one scale, or none.
+        scale = recipe.instrument.get("pixel_size_um")
+        instrument = instrument.model_copy(update={"pixel_size_um": scale})
     name = f"frame_{number:05d}{'.jpg' if instrument.jpeg and instrument.bits == 8 else suffix}"
     return render(
         bodies,

@@ -142,7 +142,7 @@ def _decoded(outputs: list[Floats], shape: tuple[int, int], *, least: float) -> 
     values, kinds = candidates(maps, least=least)
     out = []
     for k in distinct(values):
-        r0, c0, r1, c1, crop = draw(values[k], proto, *shape)
+        r0, c0, r1, _, crop = draw(values[k], proto, *shape)
         if r1 <= r0 or not crop.any():
             continue
         crop = largest_part(crop)

@@ -27,8 +27,8 @@ def weights_path(name: str | Path) -> Path:
             sorted(f.name.removesuffix(".onnx") for f in path.parent.glob("*.onnx")) if path.parent.is_dir() else []
         )
         raise ReadError(
-            f"expected weights in {path}, got no file; name shipped ones ({', '.join(shipped) or 'none'}) or the path of "
-            "an .onnx file with its card beside it"
+            f"expected weights in {path}, got no file; name shipped ones ({', '.join(shipped) or 'none'}) or the path "
+            "of an .onnx file with its card beside it"
         )
     return path
 
@@ -58,8 +58,8 @@ def read_card(path: Path, *, task: str, format_version: int) -> dict[str, Any]:
         raise ReadError(f"expected a card in {card_file}, got: {e}; copy the card along with its weights") from e
     if found != (task, format_version):
         raise ReadError(
-            f"expected weights for {task} of version {format_version} in {path.name}, got {found[0]} of version {found[1]}; "
-            "train them anew, or use the version of crystalscope that made them"
+            f"expected weights for {task} of version {format_version} in {path.name}, got {found[0]} of version "
+            f"{found[1]}; train them anew, or use the version of crystalscope that made them"
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != expected:
