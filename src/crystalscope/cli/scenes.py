@@ -71,8 +71,8 @@ def render_set(
     manifest = Manifest(
         name=name,
         title=recipe.title,
-        description=recipe.description,
-        version=f"crystalscope {__version__}, seed {seed}",
+        description=f"{recipe.description} Seed {seed}.",
+        version=__version__.split(".dev")[0],
         licence="CC0-1.0",
         creators=("crystalscope",),
         instrument=f"virtual instrument, recipe {name}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -135,14 +135,23 @@ def open_dataset(folder: str | Path) -> Dataset:
                 f"{manifest.frames} names {len(unknown)} pictures that are not there: {', '.join(unknown[:3])}"
             )
         frames = frames.merge(table, on="file", how="left", validate="one_to_one")
-    splits = root / "splits.csv"
-    if "split" not in frames and splits.exists():
-        frames = frames.merge(read_frames(splits)[["file", "split"]], on="file", how="left", validate="one_to_one")
     sizes = {}
     if manifest.sizes:
         sizes[Path(manifest.sizes).stem] = pd.read_csv(root / manifest.sizes)
     annotations = (Path(manifest.annotations),) if manifest.annotations else ()
-    return Dataset(root, manifest, frames, annotations, sizes, tuple(notes))
+    return with_splits(Dataset(root, manifest, frames, annotations, sizes, tuple(notes)))
+
+
+def with_splits(dataset: Dataset) -> Dataset:
+    """The dataset with the column split of its splits.csv, where there is one and the table of pictures has none."""
+    path = dataset.root / "splits.csv"
+    if "split" in dataset.frames or not path.exists():
+        return dataset
+    splits = read_frames(path)
+    if "split" not in splits:
+        raise ReadError(f"expected columns file and split in {path}, got {', '.join(splits.columns)}; split it anew")
+    frames = dataset.frames.merge(splits[["file", "split"]], on="file", how="left", validate="one_to_one")
+    return replace(dataset, frames=frames)
 
 
 def read_frames(path: Path) -> pd.DataFrame:

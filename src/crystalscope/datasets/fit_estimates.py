@@ -12,7 +12,7 @@ from crystalscope.core import FieldOfView
 from crystalscope.datasets.fit_edges import Edges
 from crystalscope.datasets.fit_frames import Frames, disc_share
 from crystalscope.datasets.fit_light import Light, flicker_and_drift
-from crystalscope.datasets.fit_noise import Noise
+from crystalscope.datasets.fit_noise import LITTLE_KEPT, Noise
 from crystalscope.datasets.fit_window import Spots
 
 Setting = float | int | str
@@ -205,13 +205,18 @@ def noise_estimates(noise: Noise, notes: list[str]) -> list[Estimate]:
         if noise.below_step:
             how = "hidden by the steps of grey: 0.3 of a step"
         elif not noise.split:
-            how = f"{source}; all taken for shot noise, levels lie too close to tell it from read noise"
+            how = f"{source}; all taken for shot noise, which cannot be told from read noise here"
         for name, value in (("shot_noise", noise.shot_noise), ("read_noise", noise.read_noise)):
             out.append(Estimate(name, "instrument", value, how, value * low, value * high, varies and value > 0))
         out.append(
             Estimate("grain_px", "instrument", noise.grain_px, "correlation of neighbouring pixels of the noise")
         )
         out.append(Estimate("ground_noise", "seen", noise.ground, "standard deviation of the noise at the ground"))
+        if noise.kept < LITTLE_KEPT:
+            notes.append(
+                f"noise: compression left {noise.kept:.0%} of it; its strength before is known to a third, its grain "
+                "not at all and taken as 0"
+            )
     else:
         notes.append("noise: left at the preset's, no flat region in any frame")
     if math.isfinite(noise.speckle):
@@ -276,8 +281,8 @@ def veil_estimates(dark: float, *, level: float, floor: float, notes: list[str])
     if floor > 0.02 and floor > 0.5 * dark * level:
         rest = max(dark * level - floor, 0.0) / (level - floor)
         notes.append(
-            f"veil and black: nothing is darker than {floor:.3g} of white; where facets that lie over each other are no "
-            f"darker than single ones, this is glare of the lens: set black = {floor:.3g}, "
+            f"veil and black: nothing is darker than {floor:.3g} of white; where facets that lie over each other are "
+            f"no darker than single ones, this is glare of the lens: set black = {floor:.3g}, "
             f"light = {(level - floor) / (1 - floor):.3g}, veil = {rest / (1 - rest):.2g}"
         )
     # The renderer's ground is lit by lamp and veil, its black facets by the veil alone.

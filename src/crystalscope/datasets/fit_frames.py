@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -61,7 +61,7 @@ class Frames:
     images: tuple[Image, ...]
     numbers: NDArray[np.intp]
     total: int
-    bits: int | None
+    bits: Literal[8, 12, 16] | None
     white: float
     step: float
     jpeg: int | None
@@ -203,7 +203,7 @@ def _check_alike(images: Sequence[Image]) -> None:
         raise InputError(f"expected frames of one camera, of one size and type, got {told}; fit each kind alone")
 
 
-def _depth(images: Sequence[Image]) -> tuple[int | None, float, float, list[str]]:
+def _depth(images: Sequence[Image]) -> tuple[Literal[8, 12, 16] | None, float, float, list[str]]:
     """Bits, value of white, grey step and notes."""
     dtype = images[0].data.dtype
     if dtype == np.uint8:
@@ -215,7 +215,7 @@ def _depth(images: Sequence[Image]) -> tuple[int | None, float, float, list[str]
     # A 12-bit camera may fill the upper bits of 16.
     unit = int(np.gcd.reduce(np.concatenate([np.unique(i.data[::3, ::3]) for i in images[:4]]).astype(np.int64)))
     effective = used - round(math.log2(max(unit, 1)))
-    bits = 8 if effective <= 8 else 12 if effective <= 12 else 16
+    bits: Literal[8, 12, 16] = 8 if effective <= 8 else 12 if effective <= 12 else 16
     note = [] if bits == effective else [f"bits: the camera uses {effective}; the virtual one has 8, 12 or 16: {bits}"]
     return bits, white, max(unit, 1) / white, note
 

@@ -26,6 +26,8 @@ _SHARED = 1.6
 """Frames share an illumination where one shape for all leaves residuals at most this much broader."""
 _EVEN = 0.006
 """Residuals of the shared shape that are no reason to speak of several illuminations."""
+_FAR = 0.35
+"""Relative distance from the ground that is no ground any more, however little of that is seen."""
 _PATCHES = 3
 """Patches along each side from which the uncertainty of a frame's level is taken."""
 
@@ -211,7 +213,7 @@ def _location(ratio: Floats, *, start: float) -> float:
         weight = _tukey(ratio / level - 1)[1]
         if weight.sum() < 5:
             return start
-        level = float((weight * ratio).sum() / weight.sum())
+        level = max(float((weight * ratio).sum() / weight.sum()), 1e-4)
     return level
 
 
@@ -271,7 +273,7 @@ def _bright_share(grey: Picture, level: float, shape: Shape, field: FieldOfView)
         row, column, radius = field.disc
         r = np.hypot(np.arange(0, field.shape[0], step)[:, None] - row, np.arange(0, field.shape[1], step) - column)
         relative = relative[r < 0.95 * radius]
-    limit = 4 * 1.4826 * float(np.median(np.abs(relative)))
+    limit = min(4 * 1.4826 * float(np.median(np.abs(relative))), _FAR)
     far = relative[np.abs(relative) > limit]
     return float(far[far > 0].sum() / np.abs(far).sum()) if far.size else 0.0
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -28,6 +29,8 @@ from crystalscope.scenes.optics import Instrument, record
 Floats = NDArray[np.float64]
 Picture = NDArray[np.float32]
 
+LITTLE_KEPT = 0.6
+"""Share of the noise left by compression below which its strength is rough and its grain unknown."""
 _GRAINS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.05, 1.25, 1.5)
 """Blurs of the noise that are tried, px."""
 _SIMULATED = 192
@@ -61,6 +64,8 @@ class Noise:
         Whether the noise is hidden by the steps of the grey levels: `read_noise` is then at most 0.3 of a step.
     from_pairs
         Whether it comes from differences of frames, so that what stays in place does not count.
+    kept
+        Share of the noise at the ground that compression left.
     per_frame
         Noise at the ground within each frame relative to that of all.
     """
@@ -74,6 +79,7 @@ class Noise:
     split: bool
     below_step: bool
     from_pairs: bool
+    kept: float
     per_frame: tuple[float, ...]
 
 
@@ -81,7 +87,7 @@ class Noise:
 class Camera:
     """How pictures were written: `bits`, JPEG `quality` (0: none), number of `channels`."""
 
-    bits: int
+    bits: Literal[8, 12, 16]
     quality: int = 0
     channels: int = 1
 
@@ -159,21 +165,28 @@ def fit_noise(
         fixed, fixed_px, white = _split_speckle(spread, ground - black)
         total = math.sqrt(white)
         shot = total / math.sqrt((ground - black) * (1 - black))
-        return Noise(shot, 0.0, 0.0, total, fixed, fixed_px, False, False, False, each), curve
+        return Noise(shot, 0.0, 0.0, total, fixed, fixed_px, False, False, False, 1.0, each), curve
     covariance = correlations(best.near)
     rho = float(covariance[1] / covariance[0]) if covariance[0] > 0 else math.nan
     here = best.curve().at(ground)
     if here < 0.33 * camera.step and not camera.quality:
         least = 0.3 * camera.step
-        return Noise(0.0, least, 0.0, least, fixed, fixed_px, False, True, from_pairs, each), curve
+        return Noise(0.0, least, 0.0, least, fixed, fixed_px, False, True, from_pairs, 1.0, each), curve
     grain, total = _grain(rho, here, ground, camera, from_pairs)
+    # What little JPEG leaves has its correlation from JPEG.
+    plain = _undone(here, ground, 0.0, camera, from_pairs)
+    kept = here / plain if camera.quality and plain > 0 else 1.0
+    if kept < LITTLE_KEPT:
+        grain, total = 0.0, plain
     shot = read = math.nan
     split = False
-    if total > 0:
+    if total > 0 and kept < LITTLE_KEPT:
+        shot, read = total / math.sqrt((ground - black) * (1 - black)), 0.0
+    elif total > 0:
         shot, read, split = _shot_and_read(
             curve, camera, total, grain, ground=ground, black=black, pairs=from_pairs, speckled=fixed > 0
         )
-    return Noise(shot, read, grain, total, fixed, fixed_px, split, False, from_pairs, each), curve
+    return Noise(shot, read, grain, total, fixed, fixed_px, split, False, from_pairs, kept, each), curve
 
 
 def _channel(frame: NDArray[np.floating], c: int) -> Picture:
@@ -291,11 +304,10 @@ def _transfer(light: Floats, sigma: Floats, tiles: Floats) -> tuple[float, float
 
 def _simulate(sigma: float, level: float, grain: float, camera: Camera, *, pairs: bool) -> Floats:
     """Tiles of an even picture of `level` with noise `sigma` through the renderer's camera."""
-    bits = camera.bits if camera.bits in (8, 12, 16) else 16
-    settings = Instrument(shot_noise=0.0, read_noise=sigma, grain_px=grain, bits=bits, jpeg=camera.quality)
+    settings = Instrument(shot_noise=0.0, read_noise=sigma, grain_px=grain, bits=camera.bits, jpeg=camera.quality)
     shape = (_SIMULATED, _SIMULATED, 3)[: 3 if camera.channels == 3 else 2]
     rng = np.random.default_rng(7)
-    white = np.float32(2**bits - 1)
+    white = np.float32(2**camera.bits - 1)
     # A slope as of real light: on an even level JPEG rounds every block alike.
     slope = level + np.linspace(-_SLOPE, _SLOPE, _SIMULATED, dtype=np.float32)
     plane = np.broadcast_to(slope.reshape((1, -1, 1)[: len(shape)]), shape).astype(np.float32)
@@ -310,11 +322,25 @@ def _simulate(sigma: float, level: float, grain: float, camera: Camera, *, pairs
 
 def _undone(measured: float, level: float, grain: float, camera: Camera, pairs: bool) -> float:
     """Noise before the camera's steps, blur and JPEG that leaves `measured` after them; NaN where nothing is left."""
+
+    def left(sigma: float) -> float:
+        tiles = _simulate(sigma, level, grain, camera, pairs=pairs)
+        return math.sqrt(np.quantile(variances(tiles), QUANTILE))
+
+    if not measured > 0:
+        return math.nan
     sigma = max(measured, 0.3 * camera.step)
-    for _ in range(4 if camera.quality else 2):
-        left = math.sqrt(np.quantile(variances(_simulate(sigma, level, grain, camera, pairs=pairs)), QUANTILE))
-        sigma *= float(np.clip(measured / left, 0.25, 4.0)) if left > 0 else 2.0
-    return sigma if measured > 0 and sigma < 0.3 else math.nan
+    if not camera.quality:
+        # Nearly linear: two steps do.
+        for _ in range(2):
+            sigma *= float(np.clip(measured / max(left(sigma), 1e-9), 0.25, 4.0))
+        return sigma
+    # JPEG drops what is below its steps: the answer is steep, but it only grows.
+    low, high = 0.7 * sigma, 12 * sigma
+    for _ in range(8):
+        sigma = math.sqrt(low * high)
+        low, high = (sigma, high) if left(sigma) < measured else (low, sigma)
+    return sigma if sigma < 0.3 else math.nan
 
 
 def _grain(rho: float, measured: float, level: float, camera: Camera, pairs: bool) -> tuple[float, float]:

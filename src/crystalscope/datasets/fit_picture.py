@@ -40,7 +40,8 @@ def comparison(real: InstrumentFit, rendered: InstrumentFit) -> bytes:
         shape = real.samples[0].shape
         height = 3.6 * shape[0] / shape[1]
         figure = Figure(figsize=(3.8 * columns, 2 * height + 4.0), layout="constrained")
-        pictures, plots = figure.subfigures(2, 1, height_ratios=[2 * height + 0.5, 3.4])
+        parts: Any = figure.subfigures(2, 1, height_ratios=[2 * height + 0.5, 3.4])
+        pictures, plots = parts
         top = max(_top(s) for s in (*real.samples, *rendered.samples))
         axes = pictures.subplots(2, columns, squeeze=False)
         for row, fit, name in ((0, real, "frame"), (1, rendered, "rendered")):

@@ -169,9 +169,9 @@ def fit_instrument(
     pixel_size_um
         Scale in um per px; None: from the tags of the files.
     look
-        ``backlit``, ``reflected``, ``flow-cell`` or ``polars``; None: by a rule. A lit disc on black is a flow cell; where
-        what departs from the ground is darker it is backlit; brighter and coloured on a ground below 15 % of white:
-        polars; else reflected.
+        ``backlit``, ``reflected``, ``flow-cell`` or ``polars``; None: by a rule. A lit disc on black is a flow
+        cell; where what departs from the ground is darker it is backlit; brighter and coloured on a ground below 15 %
+        of white: polars; else reflected.
     progress
         Called with the number of frames read and their total.
 

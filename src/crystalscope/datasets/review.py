@@ -28,11 +28,11 @@ from crystalscope.datasets.checks_pictures import (
     copies_among,
     look_at_all,
 )
-from crystalscope.datasets.dataset import Dataset, picture_files
+from crystalscope.datasets.dataset import Dataset, picture_files, with_splits
 from crystalscope.datasets.duplicates import Copy, families
 from crystalscope.datasets.findings import CHECKS, Finding, findings_table
 from crystalscope.errors import ReadError
-from crystalscope.io.manifest import read_manifest
+from crystalscope.io.manifest import MANIFEST, Manifest, read_manifest
 from crystalscope.io.tables import write_csv
 
 
@@ -118,7 +118,7 @@ def review_dataset(dataset: Dataset | str | Path, *, progress: Progress | None =
     Raises
     ------
     ReadError
-        When a folder has no valid dataset.toml.
+        When the dataset.toml of a folder is not valid, or it holds no picture.
 
     Notes
     -----
@@ -174,16 +174,23 @@ def open_generously(folder: str | Path) -> tuple[Dataset, list[Finding]]:
     Parameters
     ----------
     folder
-        With a dataset.toml.
+        With a dataset.toml, or of pictures alone.
 
     Raises
     ------
     ReadError
-        When there is no valid dataset.toml, or there is no picture.
+        When dataset.toml is not valid, or there is no picture.
     """
     root = Path(folder)
-    manifest = read_manifest(root)
-    findings = list(_missing(root, {k: getattr(manifest, k) for k in ("annotations", "frames", "sizes")}))
+    findings: list[Finding] = []
+    if (root / MANIFEST).exists():
+        manifest = read_manifest(root)
+    else:
+        # A plain folder of pictures can hold copies too; what is not known of it is found missing.
+        manifest = Manifest(name=root.resolve().name, pictures=".")
+        message = f"expected {MANIFEST}, got none; make one with `crystalscope dataset init`"
+        findings.append(Finding("missing_file", message, MANIFEST))
+    findings += list(_missing(root, {k: getattr(manifest, k) for k in ("annotations", "frames", "sizes")}))
     gone = {f.file for f in findings}
     files = [p.relative_to(root).as_posix() for p in picture_files(root / manifest.pictures)]
     if not files:
@@ -193,6 +200,7 @@ def open_generously(folder: str | Path) -> tuple[Dataset, list[Finding]]:
     if table is not None:
         once = table.assign(file=named_in(table, files, manifest)).drop_duplicates("file")
         dataset = Dataset(root, manifest, dataset.frames.merge(once, on="file", how="left"))
+    dataset = with_splits(dataset)
     sizes = {}
     if manifest.sizes and manifest.sizes not in gone:
         try:

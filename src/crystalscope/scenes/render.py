@@ -153,7 +153,7 @@ def _draw(picture: Picture, ground: Picture, placed: Placed, instrument: Instrum
     sigma = instrument.blur(placed.depth, softness=body.softness)
     optical = math.sqrt(max(sigma**2 - instrument.motion_px**2 / 12, 0.0))
     # Far out of focus nothing fine is left, and a coarser grid does.
-    q = max(1, int(optical / 1.8))
+    q = max(1, int(optical / 1.4))
     margin = 2.2 * optical + 0.5 * instrument.motion_px + 3 * q + 2 + (6 if instrument.halo else 0)
     region = _window_of(body.outline, placed, margin, ground.shape, q)
     if region is None:
@@ -163,7 +163,9 @@ def _draw(picture: Picture, ground: Picture, placed: Placed, instrument: Instrum
     span = max(x1 - x0, y1 - y0)
     fine = 1
     if optical < 3 and len(body.parts) < 30:
-        fine = 4 if span < 30 else 3 if span < 70 else 2 if span < 260 else 1
+        # What is large, or of many parts, has enough samples as it is.
+        wide = 260 if len(body.parts) < 3 else 130
+        fine = 4 if span < 30 else 3 if span < 70 else 2 if span < wide else 1
     through, back = _layers(body, placed, (r0, c0, r1, c1), fine, q, instrument, np.random.default_rng(own_seed))
     through, back = convolve(through, optical / q, instrument.psf), convolve(back, optical / q, instrument.psf)
     if q > 1:

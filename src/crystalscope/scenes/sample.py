@@ -213,7 +213,7 @@ class Maker:
             width = size / max(value(self.population.length_to_width, rng), 4.0)
             return assemble.bundle(size, width, int(rng.integers(2, 6)), tilt=tilt, material=m, rng=rng)
         if name == "cluster":
-            grains = int(np.clip(size, 25, 110))
+            grains = int(np.clip(0.8 * size, 25, 90))
             return assemble.cluster(size, grains=grains, core=float(rng.uniform(0.6, 0.9)), material=m, rng=rng)
         if name == "spherulite":
             return assemble.spherulite(size, rays=int(np.clip(size, 30, 90)), material=m, rng=rng)

@@ -12,9 +12,9 @@ import math
 import numpy as np
 from numba import njit
 
-_EVENTS = 9
+_EVENTS = 7
 """Faces that a ray is followed through; what is left by then is taken as lost."""
-_FAINT = 0.015
+_FAINT = 0.02
 
 
 @njit(cache=True, nogil=True, inline="always")

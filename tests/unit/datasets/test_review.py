@@ -170,9 +170,21 @@ def test_other_sizes_of_pictures_are_a_note_and_missing_fields_too(drawn_set):
     assert notes["card_field"] == "dataset.toml does not say: DOI, known limits"
 
 
-def test_a_folder_without_a_manifest_is_refused(tmp_path):
-    with pytest.raises(ReadError, match=r"expected a dataset with dataset\.toml"):
+def test_a_folder_without_a_manifest_is_reviewed_all_the_same(tmp_path, data):
+    with pytest.raises(ReadError, match=r"expected pictures in"):
         review_dataset(tmp_path)
+    found = review_dataset(data / "impurity-crops")
+    copies = {tuple(sorted(Path(f).stem for f in family)) for family in found.families}
+    assert copies == {
+        tuple(f"PG{k}" for k in range(5308, 5313)),
+        tuple(f"PG{k}" for k in range(565, 568)),
+        tuple(f"PG{k}" for k in range(589, 595)),
+    }
+    assert (found.findings["check"] == "missing_file").sum() == 1
+    assert found.exit_code == 1
+
+
+def test_a_manifest_without_pictures_is_refused(tmp_path):
     (tmp_path / "dataset.toml").write_text('name = "x"\n')
     with pytest.raises(ReadError, match=r"expected pictures in .*images"):
         review_dataset(tmp_path)
