@@ -39,7 +39,7 @@ def pictures(folder: Path, frames: int) -> None:
     crystals = {"size": 40.0, "spread": 0.35, "count": 12.0, "ghosts": 18.0}
     none = {"count": 0.0, "ghosts": 0.0}
     recipe = preset("backlit-crystals").changed(
-        populations={"small": crystals, "large": none, "grown-together": none}, instrument={"jpeg": 0}
+        populations={"small": crystals, "large": none, "grown-together": none}, instrument={"jpeg": 0}, layout="slabs"
     )
     scenes = scenes_of(recipe, frames=12, seed=3)
     quality = [cv2.IMWRITE_JPEG_QUALITY, 92]

@@ -63,7 +63,7 @@ LOOKS = {
     "polars": Look(
         "crossed polars",
         ("bright-on-dark/crystals_*.JPG",),
-        "varied-polars",
+        "polars-crystals",
         scale=0.5,
         per_real=500,
         fields=(

@@ -121,7 +121,7 @@ def _halo(fringe: Floats, blur: float) -> float:
     if len(fringe) < _LEAST or blur > _CRISP:
         return math.nan
     low, middle, high = np.quantile(fringe, [0.25, 0.5, 0.75])
-    if high - low > 0.3:
+    if high - low > 0.3 or high >= 0.98 * _MOST_FRINGE:
         return math.nan
     return float(middle) if middle > 0.05 else 0.0
 
@@ -197,9 +197,9 @@ def _fitted(ratio, row, column, angle, widths, shifts, window):  # type: ignore[
                 _try(d, y, m, w, shift, window[3], out[k])
         if out[k, 0] == 0.0:
             continue
-        # Twice finer around the best, and again.
+        # Ever finer around the best.
         ratio_w, step = widths[1] / widths[0], shifts[1] - shifts[0]
-        for _ in range(2):
+        for _ in range(4):
             best_w, best_shift = out[k, 0], out[k, 1]
             ratio_w, step = math.sqrt(ratio_w), step / 2
             for f in (1 / ratio_w, 1.0, ratio_w):

@@ -19,7 +19,9 @@ Setting = float | int | str
 
 _SPREAD = 1.25
 """Ratio of the 90th to the 10th percentile from which a setting is written as a range."""
-_FEWEST_FOR_FLICKER = 12
+_FEW_FOR_FLICKER = 12
+"""Frames below which the flicker is called rough."""
+_FEWEST_FOR_UNEVENNESS = 4
 _LIGHT_BEFORE_POLARS = 0.6
 """Taken where only its product with `leak` is seen."""
 
@@ -72,8 +74,8 @@ def _quantiles(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(np.quantile(known, 0.1)), float(np.quantile(known, 0.9))
 
 
-def camera_estimates(read: Frames, field_of_view: FieldOfView, look: str, black: float) -> list[Estimate]:
-    """Field, bits, compression, black level, cast; `black` is NaN where it is not known."""
+def camera_estimates(read: Frames, field_of_view: FieldOfView, look: str, black: float, source: str) -> list[Estimate]:
+    """Field, bits, compression, black level, cast; `black`, known from `source`, is NaN where it is not."""
     rows, columns = read.shape
     out = [
         Estimate("look", "instrument", look, "by the ground, the side of the particles, colour and a lit disc"),
@@ -94,9 +96,7 @@ def camera_estimates(read: Frames, field_of_view: FieldOfView, look: str, black:
         )
     known = math.isfinite(black)
     out += [
-        Estimate(
-            "black", "instrument", black if known else 0.0, "level far outside of the disc" if known else "not known"
-        ),
+        Estimate("black", "instrument", black if known else 0.0, source if known else "not known"),
         Estimate("gamma", "instrument", 1.0, "not known"),
         Estimate("sharpen", "instrument", 0.0, "counted with noise and halo, as recorded"),
     ]
@@ -131,7 +131,7 @@ def light_estimates(read: Frames, light: Light, look: str, notes: list[str]) -> 
     vignettes = np.array([max(s.vignette, 0.0) for s in light.own])
     shape = light.shapes[0] if light.shared else light.own[int(np.argsort(gradients)[n // 2])]
     flicker, drift, at_zero = flicker_and_drift(light.levels, light.errors, read.numbers)
-    level = at_zero if light.shared else float(np.median(light.levels))
+    level = at_zero if light.shared and not light.hidden else float(np.median(light.levels))
     low, high = _quantiles(light.levels)
     one = "the surface that all frames share" if n > 1 else "the surface of the only frame"
     how = "each frame's own surface" if several else one
@@ -154,11 +154,16 @@ def light_estimates(read: Frames, light: Light, look: str, notes: list[str]) -> 
         notes.append(
             f"vignette: corners are {-shape.vignette:.0%} brighter, which the virtual lamp cannot do: 0 is taken"
         )
-    kept = (
-        "what the residuals of frames have in common" if light.shared and n > 1 else "smooth residuals, ghosts included"
-    )
-    uneven = light.unevenness if light.unevenness > 0.004 else 0.0
-    out.append(Estimate("unevenness", "instrument", uneven, kept))
+    if light.hidden:
+        notes.append("light: hardly any ground is seen between the particles; light, gradient and vignette are rough")
+    if light.shared and n >= _FEWEST_FOR_UNEVENNESS and not light.hidden:
+        uneven = light.unevenness if light.unevenness > 0.004 else 0.0
+        out.append(Estimate("unevenness", "instrument", uneven, "what the residuals of frames have in common"))
+    else:
+        out.append(
+            Estimate("smooth_residual", "seen", light.unevenness, "broad residuals of the ground, ghosts included")
+        )
+        notes.append("unevenness: left at the preset's, ghosts cannot be told from it in these frames")
     if several:
         notes.append(
             "the frames do not share one illumination (several places, lamps or exposures): light, gradient and "
@@ -167,19 +172,21 @@ def light_estimates(read: Frames, light: Light, look: str, notes: list[str]) -> 
         out.append(Estimate("flicker", "instrument", 0.0, "counted in the range of light"))
         out.append(Estimate("drift", "instrument", 0.0, "counted in the range of light"))
         return out
-    if math.isfinite(flicker):
+    if math.isfinite(flicker) and not light.hidden:
         how = f"spread of the levels of {n} frames, their own errors taken off" + (
-            "; rough" if n < _FEWEST_FOR_FLICKER else ""
+            "; rough" if n < _FEW_FOR_FLICKER else ""
         )
         out.append(Estimate("flicker", "instrument", flicker, how))
     else:
-        notes.append(f"flicker: left at the preset's, {n} of at least 4 frames")
-    if math.isfinite(drift):
+        reason = "no ground is seen" if light.hidden else f"{n} of at least 4 frames"
+        notes.append(f"flicker: left at the preset's, {reason}")
+    if math.isfinite(drift) and not light.hidden:
         out.append(
             Estimate("drift", "instrument", drift, "median slope of the levels, per 100 frames; 0: within its error")
         )
     else:
-        notes.append(f"drift: left at the preset's, {n} of at least 10 frames")
+        reason = "no ground is seen" if light.hidden else f"{n} of at least 10 frames"
+        notes.append(f"drift: left at the preset's, {reason}")
     return out
 
 
@@ -260,31 +267,12 @@ def blur_estimates(edges: Edges, notes: list[str]) -> list[Estimate]:
     return out
 
 
-def veil_estimates(dark: float, *, level: float, floor: float, notes: list[str]) -> list[Estimate]:
-    """Veil from the level of the darkest facets relative to the ground.
-
-    Parameters
-    ----------
-    dark
-        From `fit_window.darkest_facets`; NaN where there are none.
-    level
-        Of the ground, black level taken off.
-    floor
-        Level below which next to no pixel lies, black level taken off.
-    notes
-        Gets what cannot be told.
-    """
+def veil_estimates(dark: float, notes: list[str]) -> list[Estimate]:
+    """Veil from the level of the darkest facets relative to the ground; `notes` gets what cannot be told."""
     if not math.isfinite(dark):
         notes.append("veil: left at the preset's, no dark facet is wide enough")
         return []
     share = min(max(dark, 0.0), 0.5)
-    if floor > 0.02 and floor > 0.5 * dark * level:
-        rest = max(dark * level - floor, 0.0) / (level - floor)
-        notes.append(
-            f"veil and black: nothing is darker than {floor:.3g} of white; where facets that lie over each other are "
-            f"no darker than single ones, this is glare of the lens: set black = {floor:.3g}, "
-            f"light = {(level - floor) / (1 - floor):.3g}, veil = {rest / (1 - rest):.2g}"
-        )
     # The renderer's ground is lit by lamp and veil, its black facets by the veil alone.
     return [
         Estimate("veil", "instrument", share / (1 - share), f"darkest facets have {share:.2f} of the ground's level")

@@ -20,12 +20,15 @@ _ACROSS = 48
 """Cells along the longer side."""
 _CUT = 4.0
 """Residuals beyond this many standard deviations are particles (Tukey's biweight)."""
+_DENSEST = 0.3
 _FLOOR = 0.002
 """Least relative standard deviation of a cell: below it weights would follow rounding."""
 _SHARED = 1.6
 """Frames share an illumination where one shape for all leaves residuals at most this much broader."""
 _EVEN = 0.006
 """Residuals of the shared shape that are no reason to speak of several illuminations."""
+_HIDDEN = 0.04
+"""Standard error of the levels beyond which no ground is seen."""
 _FAR = 0.35
 """Relative distance from the ground that is no ground any more, however little of that is seen."""
 _PATCHES = 3
@@ -94,6 +97,11 @@ class Light:
     unevenness: float
     bright_share: float
 
+    @property
+    def hidden(self) -> bool:
+        """Whether the parts of the picture do not agree on a ground: there is next to none to be seen."""
+        return float(np.median(self.errors)) > _HIDDEN
+
     def ground(self, frame: int, shape: tuple[int, int]) -> Picture:
         """Level of the empty ground over a frame of (rows, columns)."""
         return np.float32(self.levels[frame]) * np.maximum(self.shapes[frame].over(shape), np.float32(0.02))
@@ -123,11 +131,11 @@ def fit_light(greys: Sequence[Picture], *, field: FieldOfView) -> Light:
 
     Notes
     -----
-    Medians of cells of 1/48 of the picture are fitted by Tukey's biweight, from a start at `prepare.flat_field`; where
-    all frames share one illumination, which is tested on the residuals, the shape is fitted to the median over frames.
-    Assumes that ground is the most frequent brightness of the picture, or of a cell over the frames: in a crowd that
-    covers more than half of the field in every frame the level is that of the crowd. Blotches broader than a third of
-    the picture are in part taken for gradient and vignette.
+    Medians of cells of 1/48 of the picture are fitted by Tukey's biweight around their densest part, from a start at
+    `prepare.flat_field`; where all frames share one illumination, which is tested on the residuals, the shape is fitted
+    to the median over frames. Assumes that ground is the most frequent brightness of the picture, or of a cell over the
+    frames: in a crowd that covers more than half of the field in every frame the level is that of the crowd. Blotches
+    broader than a third of the picture are in part taken for gradient and vignette.
     """
     u, v, inside = _grid(field)
     cells = [_cells(g, field, inside) for g in greys]
@@ -200,10 +208,19 @@ def _fit(values: Floats, u: Floats, v: Floats, *, start: Floats) -> tuple[float,
 
 
 def _tukey(relative: Floats) -> tuple[float, Floats]:
-    """Robust spread of residuals and their weights: those far off, particles and ghosts, weigh nothing."""
-    near = np.abs(relative) < np.quantile(np.abs(relative), 0.7) + 1e-12
-    spread = max(1.4826 * float(np.median(np.abs(relative[near]))) * 1.6, _FLOOR)
-    return spread, np.clip(1 - (relative / (_CUT * spread)) ** 2, 0, None) ** 2
+    """Spread of the densest residuals and the weights around them: those far off, particles and ghosts, weigh nothing.
+
+    Ghosts only darken (or only brighten): the ground is the densest part, not the middle. It is the shortest interval
+    that holds 30 % of the cells, whose half width is 0.385 standard deviations of a Gaussian.
+    """
+    ordered = np.sort(relative)
+    n = len(ordered)
+    many = max(int(_DENSEST * n), min(n, 5))
+    width = ordered[many - 1 :] - ordered[: n - many + 1]
+    first = int(width.argmin())
+    spread = max(float(width[first]) / (2 * 0.385), _FLOOR)
+    middle = float(np.median(ordered[first : first + many]))
+    return spread, np.clip(1 - ((relative - middle) / (_CUT * spread)) ** 2, 0, None) ** 2
 
 
 def _location(ratio: Floats, *, start: float) -> float:

@@ -21,6 +21,8 @@ from crystalscope.datasets.fit_tiles import (
     Curve,
     Tiles,
     correlations,
+    ordinary,
+    quiet,
     residuals,
     variances,
 )
@@ -41,6 +43,7 @@ _RANGE = 1.6
 """Highest over lowest level from which shot and read noise are told apart."""
 _LEAST_SPECKLE = 0.02
 """Contrast of fine structure common to frames below which it is not called speckle."""
+_COARSEST_SPECKLE_PX = 4.0
 _SPECKLED = 0.08
 """Relative noise of a single frame from which, if correlated, it is called speckle."""
 _CORRELATED = 0.35
@@ -131,7 +134,7 @@ def fit_noise(
 
     Returns
     -------
-    Noise, and noise against level as measured.
+    Noise, and noise with speckle against level as measured within frames.
 
     Notes
     -----
@@ -144,7 +147,7 @@ def fit_noise(
     planes = [[_channel(f, c) for c in range(camera.channels)] for f in frames]
     within = [Tiles.of(p, valid=valid[k], level=ground) for k, channels in enumerate(planes) for p in channels]
     best, from_pairs = Tiles.joined(within), False
-    curve = best.curve()
+    seen = curve = best.curve()
     all_here = max(curve.at(ground), 1e-9)
     each = tuple(t.curve().at(ground) / all_here for t in within[:: camera.channels])
     fixed, fixed_px = 0.0, math.nan
@@ -160,18 +163,18 @@ def fit_noise(
         if paired.curve().at(ground) < curve.at(ground):
             best, from_pairs = paired, True
             curve = curve if not fixed else paired.curve()
-    spread = correlations(best.wide)
+    spread = correlations(ordinary(best.wide))
     if not from_pairs and _is_speckle(spread, ground - black):
         fixed, fixed_px, white = _split_speckle(spread, ground - black)
         total = math.sqrt(white)
         shot = total / math.sqrt((ground - black) * (1 - black))
-        return Noise(shot, 0.0, 0.0, total, fixed, fixed_px, False, False, False, 1.0, each), curve
-    covariance = correlations(best.near)
+        return Noise(shot, 0.0, 0.0, total, fixed, fixed_px, False, False, False, 1.0, each), seen
+    covariance = correlations(quiet(best.near))
     rho = float(covariance[1] / covariance[0]) if covariance[0] > 0 else math.nan
     here = best.curve().at(ground)
     if here < 0.33 * camera.step and not camera.quality:
         least = 0.3 * camera.step
-        return Noise(0.0, least, 0.0, least, fixed, fixed_px, False, True, from_pairs, 1.0, each), curve
+        return Noise(0.0, least, 0.0, least, fixed, fixed_px, False, True, from_pairs, 1.0, each), seen
     grain, total = _grain(rho, here, ground, camera, from_pairs)
     # What little JPEG leaves has its correlation from JPEG.
     plain = _undone(here, ground, 0.0, camera, from_pairs)
@@ -186,7 +189,7 @@ def fit_noise(
         shot, read, split = _shot_and_read(
             curve, camera, total, grain, ground=ground, black=black, pairs=from_pairs, speckled=fixed > 0
         )
-    return Noise(shot, read, grain, total, fixed, fixed_px, split, False, from_pairs, kept, each), curve
+    return Noise(shot, read, grain, total, fixed, fixed_px, split, False, from_pairs, kept, each), seen
 
 
 def _channel(frame: NDArray[np.floating], c: int) -> Picture:
@@ -246,8 +249,9 @@ def _fixed_pattern(
     step = camera.step / max(ground - black, 1e-6)
     if total[0] < max(step**2 / 12, _LEAST_SPECKLE**2):
         return 0.0, math.nan
-    rho = float(np.clip(total[1] / total[0], 0.02, 0.98))
-    return math.sqrt(total[0]), _speckle_px(rho)
+    px = _speckle_px(float(np.clip(total[1] / total[0], 0.02, 0.98)))
+    # Coarser structure is no speckle but something that stands still.
+    return (math.sqrt(total[0]), px) if px < _COARSEST_SPECKLE_PX else (0.0, math.nan)
 
 
 def _speckle_px(rho: float) -> float:
@@ -349,7 +353,7 @@ def _grain(rho: float, measured: float, level: float, camera: Camera, pairs: boo
     for grain in _GRAINS:
         sigma = _undone(measured, level, grain, camera, pairs)
         if sigma > 0:
-            c = correlations(_simulate(sigma, level, grain, camera, pairs=pairs))
+            c = correlations(quiet(_simulate(sigma, level, grain, camera, pairs=pairs)))
             found.append((c[1] / c[0] if c[0] > 0 else 0.0, grain, sigma))
             if found[-1][0] > rho:
                 break

@@ -124,16 +124,24 @@ def noise_curve(variance: Floats, level: Floats) -> Curve:
     return Curve(m, np.sqrt(q), n)
 
 
+def quiet(r: Floats) -> Floats:
+    """The quietest fifth of tiles: what noise does where there is no structure."""
+    v = variances(r)
+    return r[v <= np.quantile(v, QUANTILE)] if len(r) else r
+
+
+def ordinary(r: Floats) -> Floats:
+    """Tiles without those that vary much more than most: what stays is speckle, without particles."""
+    v = variances(r)
+    return r[v <= 2.5 * np.median(v)] if len(r) else r
+
+
 def correlations(r: Floats) -> Floats:
-    """Covariances of pixels 0, 1, … px apart along rows and columns, of the quietest quarter of tiles."""
+    """Covariances of pixels 0, 1, … px apart along rows and columns; NaN without tiles."""
     if not len(r):
         return np.full(LAGS, math.nan)
-    variance = variances(r)
-    calm = r[variance <= np.quantile(variance, QUANTILE)]
-    pairs = [
-        ((calm[:, :, d:] * calm[:, :, :-d]).mean() + (calm[:, d:] * calm[:, :-d]).mean()) / 2 for d in range(1, LAGS)
-    ]
-    return np.array([(calm**2).mean(), *pairs])
+    pairs = [((r[:, :, d:] * r[:, :, :-d]).mean() + (r[:, d:] * r[:, :-d]).mean()) / 2 for d in range(1, LAGS)]
+    return np.array([(r**2).mean(), *pairs])
 
 
 @dataclass(frozen=True, eq=False)

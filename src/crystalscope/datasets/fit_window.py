@@ -1,4 +1,4 @@
-"""What sticks to the window of an instrument, from what stays in place over its frames; how dark facets get."""
+"""How dark pictures get, and what stays in place over them: veil, glare, window dust and deposits."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ _DARK = 0.06
 _LARGEST_SPECK_PX = 16.0
 """Diameter beyond which a spot is a deposit, not dust."""
 _DARK_FACET = 0.6
+_REACH_PX = 5
 _DARKEST = 0.05
 _FEWEST_PIXELS = 60
+_FLOOR = 0.0003
+"""Share of the pixels, those below which are left to chance, that sets the floor."""
+_GLARE = 0.65
+"""Floor over darkest facets from which the floor is light that bodies do not hold back."""
+_DARK_SHARE = 0.004
+"""Pixels that must be dark before their floor says anything."""
 
 
 @dataclass(frozen=True)
@@ -71,28 +78,55 @@ def find_spots(ratios: Sequence[Picture], *, noise: float, field: NDArray[np.boo
     return Spots(int((real <= _LARGEST_SPECK_PX).sum()), int(large.size), radius)
 
 
-def darkest_facets(ratios: Sequence[Picture], *, blur_px: float, valid: Sequence[NDArray[np.bool_]]) -> float:
+def darkest_facets(ratios: Sequence[Picture], *, valid: NDArray[np.bool_]) -> float:
     """Level of the darkest facets relative to the ground; NaN where no facet is wide enough to be seen without blur.
 
     Parameters
     ----------
     ratios
         (rows, columns) each: picture over its ground.
-    blur_px
-        Of the lens.
     valid
-        (rows, columns) each: the field of view.
+        (rows, columns) the field of view.
 
     Notes
     -----
-    5th percentile of the pixels below 60 % of the ground that lie 3 times the blur within such a region.
+    5th percentile of the pixels below 60 % of the ground that lie at least 5 px within such a region.
     """
-    reach = max(2, math.ceil(3 * blur_px))
-    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _REACH_PX + 1, 2 * _REACH_PX + 1))
     found = []
-    for ratio, ok in zip(ratios, valid, strict=True):
-        dark = ((ratio < _DARK_FACET) & ok).astype(np.uint8)
+    for ratio in ratios:
+        dark = ((ratio < _DARK_FACET) & valid).astype(np.uint8)
         inner = cv2.erode(dark, around, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
         found.append(cv2.GaussianBlur(ratio, (0, 0), 1.0)[inner][::3])
     pixels = np.concatenate(found)
     return float(np.quantile(pixels, _DARKEST)) if pixels.size >= _FEWEST_PIXELS else math.nan
+
+
+def glare(greys: Sequence[Picture], *, level: float, dark: float, field: NDArray[np.bool_]) -> float:
+    """Level of light that reaches the camera past all bodies; NaN where it cannot be told from the veil of facets.
+
+    Parameters
+    ----------
+    greys
+        (rows, columns) each, shares of white as recorded.
+    level
+        Of the ground.
+    dark
+        Of the darkest facets, relative to the ground.
+    field
+        (rows, columns) the field of view.
+
+    Notes
+    -----
+    Bodies dim what lies behind them: dark facets and ghosts over each other are darker than one of them, unless what is
+    left is light that does not come through bodies at all (glare of lens and window, offset of the camera). The floor
+    of the picture then lies close to the level of single facets (above 65 % of it; without glare below 50 %). With b
+    for glare and a doubled facet at the floor, (floor - b) (level - b) = (dark level - b)², which gives b.
+    """
+    smooth = np.concatenate([cv2.GaussianBlur(g, (0, 0), 1.0)[field][::3] for g in greys])
+    floor, facet = float(np.quantile(smooth, _FLOOR)), dark * level
+    enough = float((smooth < max(1.5 * facet, 0.35 * level)).mean()) > _DARK_SHARE
+    if not (enough and floor > _GLARE * facet):
+        return math.nan
+    found = (floor * level - facet**2) / max(floor + level - 2 * facet, 1e-6)
+    return min(max(found, 0.0), floor)

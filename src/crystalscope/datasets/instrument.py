@@ -30,7 +30,7 @@ from crystalscope.datasets.fit_frames import Frames, find_disc, read_frames, sur
 from crystalscope.datasets.fit_light import Light, fit_light
 from crystalscope.datasets.fit_noise import Camera, fit_noise
 from crystalscope.datasets.fit_tiles import Curve
-from crystalscope.datasets.fit_window import FEWEST_FRAMES, darkest_facets, find_spots
+from crystalscope.datasets.fit_window import FEWEST_FRAMES, darkest_facets, find_spots, glare
 from crystalscope.errors import ConfigError
 from crystalscope.io.tables import write_bytes, write_csv, write_text
 from crystalscope.scenes import Recipe, preset
@@ -50,6 +50,7 @@ _DARK_GROUND = 0.15
 _COLOURED = 0.25
 """Saturation of the brightest pixels from which they are coloured."""
 _SAMPLES = 3
+_RIM_PX = 8
 _WINDOW_FRAMES = 15
 _FINE_FRAMES = 8
 """Frames from which noise and blur are taken: further ones add little and take long."""
@@ -211,11 +212,21 @@ def _fitted(read: Frames, look: str | None) -> InstrumentFit:
         look = _guess(read, light, view)
     mask = np.ones(read.shape, dtype=bool) if view.disc is None else view.mask()
     fine = np.unique(np.linspace(0, n - 1, min(n, _FINE_FRAMES)).round().astype(int))
-    valid = [mask & read.inside(k) for k in fine]
+    source = "level far outside of the disc"
+    if look == "backlit":
+        greys = [read.grey(k) for k in fine]
+        dark = darkest_facets([g / light.ground(k, g.shape) for k, g in zip(fine, greys, strict=True)], valid=mask)
+        black = glare(greys, level=float(np.median(light.levels)), dark=dark, field=mask)
+        source = "facets over each other are no darker than single ones: glare of the lens, or the camera's offset"
+        if math.isfinite(black):
+            zero = black
+            light = fit_light([_lit(read, k, zero) for k in range(n)], field=view)
+    inside = [read.inside(k) for k in fine]
     level = float(np.median(light.levels))
     noise, curve = fit_noise(
         [read.levels(k) for k in fine],
-        valid=valid,
+        # Outside of the disc of a flow cell is the camera alone.
+        valid=[_off_rim(v, view) for v in inside],
         levels=light.levels[fine],
         camera=Camera(read.bits or 16, read.jpeg or 0, read.channels),
         ground=zero + (1 - zero) * level,
@@ -223,27 +234,27 @@ def _fitted(read: Frames, look: str | None) -> InstrumentFit:
         shared=light.shared and n > 1,
         even=light.shapes[0].over(read.shape),
     )
+    core = mask & _off_rim(mask, view)
     ratios = [_lit(read, k, zero) / light.ground(k, read.shape) for k in fine]
     relative = math.hypot(*(v if v > 0 else 0.0 for v in (noise.ground / ((1 - zero) * level), noise.speckle)))
-    edges = fit_edges(ratios, valid=[_without_rim(v, view) for v in valid], noise=relative)
+    edges = fit_edges(ratios, valid=[v & core for v in inside], noise=relative)
     notes = list(read.notes)
     estimates = [
-        *camera_estimates(read, view, look, black),
+        *camera_estimates(read, view, look, black, source),
         *light_estimates(read, light, look, notes),
         *noise_estimates(noise, notes),
         *blur_estimates(edges, notes),
     ]
     floor = min(float(np.quantile(_lit(read, k, zero)[mask][::7], 0.001)) for k in range(n))
     if look in ("backlit", "flow-cell"):
-        blur = edges.blur_px if math.isfinite(edges.blur_px) else 1.0
-        dark = darkest_facets(ratios, blur_px=blur, valid=[mask] * len(ratios))
-        estimates += veil_estimates(dark, level=level, floor=floor, notes=notes)
-    if light.shared and n >= FEWEST_FRAMES:
+        estimates += veil_estimates(darkest_facets(ratios, valid=mask), notes)
+    if light.shared and n >= FEWEST_FRAMES and not light.hidden:
         chosen = range(0, n, math.ceil(n / _WINDOW_FRAMES))
         clean = [_lit(read, k, zero) / light.ground(k, read.shape) for k in chosen]
-        estimates += window_estimates(find_spots(clean, noise=relative, field=_without_rim(mask, view)))
+        estimates += window_estimates(find_spots(clean, noise=relative, field=core))
     elif light.shared:
-        notes.append(f"dust: left at the preset's, {n} of at least {FEWEST_FRAMES} frames")
+        reason = "no ground is seen" if light.hidden else f"{n} of at least {FEWEST_FRAMES} frames"
+        notes.append(f"dust: left at the preset's, {reason}")
     share = float(np.mean([read.saturated(k) for k in range(n)]))
     estimates.append(Estimate("saturated_share", "seen", share, "share of pixels at white"))
     notes += _unseen(read, look, black=black, floor=floor)
@@ -301,14 +312,14 @@ def _colourfulness(frame: Picture) -> float:
     return float(np.median((top - bottom)[bright] / np.maximum(top[bright], 1e-6)))
 
 
-def _without_rim(valid: NDArray[np.bool_], view: FieldOfView) -> NDArray[np.bool_]:
+def _off_rim(valid: NDArray[np.bool_], view: FieldOfView) -> NDArray[np.bool_]:
     """The rim of a disc is an edge, but not of a particle."""
     if view.disc is None:
         return valid
     row, column, radius = view.disc
     rows, columns = view.shape
     r = np.hypot(np.arange(rows)[:, None] - row, np.arange(columns)[None, :] - column)
-    return np.asarray(valid & (r < radius - 8))
+    return np.asarray(valid & ((r < radius - _RIM_PX) | (r > 1.05 * radius + _RIM_PX)))
 
 
 def _per_frame(read: Frames, light: Light, edges: Edges, fine: NDArray[np.intp]) -> pd.DataFrame:

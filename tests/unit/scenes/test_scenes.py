@@ -219,7 +219,7 @@ def test_the_population_is_met_and_border_cuts_it():
 
 
 def test_ghosts_are_out_of_focus_and_bodies_near_focus_are_in():
-    for scene in scenes_of(preset("backlit-crystals").changed(instrument=SMALL), frames=3, seed=2):
+    for scene in scenes_of(preset("agglomerates").changed(instrument=SMALL), frames=3, seed=2):
         t = scene.truth
         limit = (5 + 0.1 * t["ecd"]) / 2.5
         assert (t["in_focus"] == (t["blur"] <= limit)).all()
