@@ -31,9 +31,8 @@ def tile(data: np.ndarray) -> np.ndarray:
 def main() -> None:
     for name, presets in SHEETS.items():
         each = 1 if name == "scenes-presets" else 3
-        tiles = [
-            tile(np.asarray(s.image.data)) for k, p in enumerate(presets) for s in scenes_of(preset(p), frames=each, seed=21 + k)
-        ]
+        scenes = [s for k, p in enumerate(presets) for s in scenes_of(preset(p), frames=each, seed=21 + k)]
+        tiles = [tile(np.asarray(s.image.data)) for s in scenes]
         rows = [np.hstack(tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
         cv2.imwrite(str(HERE / f"{name}.jpg"), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 80])
     batch = preset("cooling-experiment")

@@ -55,7 +55,7 @@ def scenes() -> str:
     out = [
         "# Recipes of rendered pictures",
         "",
-        "A TOML file for `crystalscope scenes render FILE.toml`. `base = \"PRESET\"` takes over all that the file does not",
+        'A TOML file for `crystalscope scenes render FILE.toml`. `base = "PRESET"` takes over all that the file does not',
         "say. Settings of `[instrument]` and `[window]` may be a value, `[low, high]` (drawn evenly), `{log = [low, high]}`",
         "or `{choice = [a, b]}`; settings of populations a value or `[low, high]`. Unknown keys are refused.",
         "",

@@ -77,7 +77,7 @@ def _noise(off: NDArray[np.float32], free: NDArray[np.bool_], level: float) -> l
     f = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None, :])
     bands = [power[(f >= a) & (f < a + 0.1)].mean() for a in (0.0, 0.1, 0.2, 0.3, 0.4)]
     sigma = 1.4826 * float(np.median(np.abs(fine)))
-    tails = float(np.mean((np.abs(fine) > 3 * max(sigma, 0.1))))
+    tails = float(np.mean(np.abs(fine) > 3 * max(sigma, 0.1)))
     scale = free.mean() * 1000
     return [sigma / max(level, 1.0) * 100, *(float(np.log10(b / scale + 1e-4)) for b in bands), tails]
 

@@ -19,8 +19,8 @@ _ACROSS = 5.5
 """Half width of the window of an edge across it, px."""
 _ALONG = 2.5
 """Half width along it: an average over this much, short enough for the bends of a crystal of 20 px."""
-_WIDTHS = np.geomspace(0.3, 5.0, 24)
-_SHIFTS = np.linspace(-1.2, 1.2, 7)
+_WIDTHS = np.geomspace(0.3, 5.0, 12)
+_SHIFTS = np.linspace(-1.2, 1.2, 5)
 _WIDEST = 3.9
 """Broader edges do not reach their plateaus within the window."""
 _MOST_FRINGE = 0.5
@@ -29,7 +29,7 @@ _MISFIT = 0.05
 """Root mean square residual relative to the contrast, beyond the noise, of an edge between two even sides."""
 _CONTRAST = 0.15
 """Least contrast of an edge relative to the ground, or to the largest contrast of the picture where that is less."""
-_PER_FRAME = 500
+_PER_FRAME = 300
 _COARSE = 4
 """Reduction of the picture in which blurred edges are measured."""
 _SHARPEST = 0.07
@@ -88,7 +88,7 @@ def fit_edges(ratios: Sequence[Picture], *, valid: Sequence[NDArray[np.bool_]], 
     them interpolated: low + contrast x (Phi(d / width) + halo x (Phi(d / width) - Phi(d / wide))), wide² = width² +
     (2 + width)², the fringe of `scenes.Instrument`; width and place by search, the rest by least squares. Without a
     fringe the width is contrast / (sqrt(2 pi) x largest slope). Kept are edges whose two sides are even: thin lines,
-    which would read too sharp, do not fit. At most 500 edges of a frame are taken, the steeper the likelier.
+    which would read too sharp, do not fit. At most 300 edges of a frame are taken, the steeper the likelier.
     The lens is the 7th percentile: bodies lie on both sides of the focal plane, and the density of their blur is
     highest at its least value. Where nothing lies in focus, the sharpest there is gets measured; bodies narrower than
     about 5 times the blur read up to 25 % too sharp, rough bodies without even faces too blurred.

@@ -86,10 +86,10 @@ def camera_estimates(read: Frames, field_of_view: FieldOfView, look: str, black:
         out.append(Estimate("pixel_size_um", "instrument", read.pixel_size_um, "as given or tagged"))
     if read.bits is not None:
         out.append(Estimate("bits", "instrument", read.bits, "of the files"))
-    if read.jpeg is not None:
-        out.append(
-            Estimate("jpeg", "instrument", read.jpeg, "by the type of the files and their tables; 0: not compressed")
-        )
+    how = "by the type of the files and their tables; 0: not compressed"
+    if read.jpeg is None:
+        how = "not known: noise and edges are taken as recorded"
+    out.append(Estimate("jpeg", "instrument", read.jpeg or 0, how))
     if field_of_view.disc is not None:
         out.append(
             Estimate("disc", "instrument", disc_share(field_of_view), "radius of the lit disc over the shorter side")

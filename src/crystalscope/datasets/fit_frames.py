@@ -226,9 +226,9 @@ def _compression(files: Sequence[Path]) -> tuple[int | None, list[str]]:
     if all(q == 0 for q in found):
         return 0, []
     if any(q == 0 for q in found):
-        return None, ["jpeg: some files are compressed and some are not: left at the preset's"]
+        return None, ["jpeg: some files are compressed and some are not: noise and edges are taken as recorded"]
     if None in found:
-        return None, ["jpeg: the quality of the files cannot be read: left at the preset's"]
+        return None, ["jpeg: the quality of the files cannot be read: noise and edges are taken as recorded"]
     return int(np.median([q for q in found if q is not None])), []
 
 

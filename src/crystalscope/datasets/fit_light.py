@@ -213,7 +213,9 @@ def _tukey(relative: Floats) -> tuple[float, Floats]:
     Ghosts only darken (or only brighten): the ground is the densest part, not the middle. It is the shortest interval
     that holds 30 % of the cells, whose half width is 0.385 standard deviations of a Gaussian.
     """
-    ordered = np.sort(relative)
+    # Even facets may be denser than the ground: what is far off is not asked, unless there is little else.
+    near = relative[np.abs(relative) < _FAR]
+    ordered = np.sort(near if near.size > 0.2 * relative.size else relative)
     n = len(ordered)
     many = max(int(_DENSEST * n), min(n, 5))
     width = ordered[many - 1 :] - ordered[: n - many + 1]

@@ -33,7 +33,7 @@ Picture = NDArray[np.float32]
 
 LITTLE_KEPT = 0.6
 """Share of the noise left by compression below which its strength is rough and its grain unknown."""
-_GRAINS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.05, 1.25, 1.5)
+_GRAINS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.05)
 """Blurs of the noise that are tried, px."""
 _SIMULATED = 192
 """Edge of the simulated pictures, px."""
@@ -358,7 +358,7 @@ def _grain(rho: float, measured: float, level: float, camera: Camera, pairs: boo
             if found[-1][0] > rho:
                 break
     # No camera's noise is softer than the softest: the picture has no flat region.
-    if not found or not rho <= found[-1][0] + 0.02:
+    if not found or not rho <= found[-1][0] + 0.005:
         return math.nan, math.nan
     table = np.array(found)
     grain, sigma = (float(np.interp(rho, table[:, 0], table[:, k])) for k in (1, 2))

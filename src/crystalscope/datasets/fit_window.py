@@ -28,6 +28,8 @@ _DARKEST = 0.05
 _FEWEST_PIXELS = 60
 _FLOOR = 0.0003
 """Share of the pixels, those below which are left to chance, that sets the floor."""
+_DARKEST_OF_ALL = 2e-5
+"""Share of the pixels that may lie below the glare, by noise."""
 _GLARE = 0.65
 """Floor over darkest facets from which the floor is light that bodies do not hold back."""
 _DARK_SHARE = 0.004
@@ -121,7 +123,8 @@ def glare(greys: Sequence[Picture], *, level: float, dark: float, field: NDArray
     Bodies dim what lies behind them: dark facets and ghosts over each other are darker than one of them, unless what is
     left is light that does not come through bodies at all (glare of lens and window, offset of the camera). The floor
     of the picture then lies close to the level of single facets (above 65 % of it; without glare below 50 %). With b
-    for glare and a doubled facet at the floor, (floor - b) (level - b) = (dark level - b)², which gives b.
+    for glare and a doubled facet at the floor, (floor - b) (level - b) = (dark level - b)², which gives b; it is at
+    most the level of the darkest pixels. Frames with few bodies over each other show no glare even where there is.
     """
     smooth = np.concatenate([cv2.GaussianBlur(g, (0, 0), 1.0)[field][::3] for g in greys])
     floor, facet = float(np.quantile(smooth, _FLOOR)), dark * level
@@ -129,4 +132,4 @@ def glare(greys: Sequence[Picture], *, level: float, dark: float, field: NDArray
     if not (enough and floor > _GLARE * facet):
         return math.nan
     found = (floor * level - facet**2) / max(floor + level - 2 * facet, 1e-6)
-    return min(max(found, 0.0), floor)
+    return min(max(found, 0.0), float(np.quantile(smooth, _DARKEST_OF_ALL)))

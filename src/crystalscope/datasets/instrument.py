@@ -367,8 +367,7 @@ def write_fit(fit: InstrumentFit, out: str | Path, *, seed: int = 0) -> list[Pat
     folder = Path(out)
     rendered = [s.image for s in scenes_of(fit.recipe(), frames=_SAMPLES, seed=seed)]
     read = read_frames(rendered)
-    compressed = [e.value for e in fit.estimates if e.name == "jpeg"]
-    again = _fitted(dataclasses.replace(read, jpeg=int(compressed[0]) if compressed else None), fit.look)
+    again = _fitted(dataclasses.replace(read, jpeg=int(fit["jpeg"].value)), fit.look)
     found = {e.name: e.value for e in again.estimates}
     table = pd.DataFrame(
         [

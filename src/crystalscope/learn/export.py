@@ -36,7 +36,14 @@ def export_crystals(net: CrystalNet, path: Path, *, card: dict[str, Any]) -> Pat
     axes = {"picture": {2: "rows", 3: "columns"}} | {n: {2: f"{n}_rows", 3: f"{n}_columns"} for n in names}
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
-        net, (x,), str(path), input_names=["picture"], output_names=names, dynamic_axes=axes, opset_version=17, dynamo=False
+        net,
+        (x,),
+        str(path),
+        input_names=["picture"],
+        output_names=names,
+        dynamic_axes=axes,
+        opset_version=17,
+        dynamo=False,
     )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     parameters = sum(p.numel() for p in net.parameters())
