@@ -45,7 +45,7 @@ def render(
         chosen = load_recipe(recipe) if recipe.endswith(".toml") else preset(recipe)
         if instrument:
             own = load_recipe(instrument, base=None if recipe.endswith(".toml") else recipe)
-            chosen = chosen.changed(instrument=own.instrument, window=own.window)
+            chosen = chosen.changed(instrument=own.instrument, window=own.window, vary=own.vary)
         if not frames and chosen.batch is None:
             raise ConfigError("expected --frames of at least 1 for pictures that are no batch, got 0")
         if suffix not in (".png", ".tif", ".tiff"):

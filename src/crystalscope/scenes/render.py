@@ -131,7 +131,8 @@ def _disc_edge(field: FieldOfView) -> Picture:
     row, column, radius = field.disc
     r = np.hypot(np.arange(field.shape[0])[:, None] - row, np.arange(field.shape[1])[None, :] - column)
     # A little light is scattered into the dark ring around the disc.
-    return np.asarray(np.clip(radius - r, 0, 1) + 0.03 * np.exp(-np.maximum(r - radius, 0) / 25), dtype=np.float32)
+    ring = np.where(r > radius, 0.03 * np.exp(-np.maximum(r - radius, 0) / 25), 0)
+    return np.asarray(np.clip(radius - r, 0, 1) + ring, dtype=np.float32)
 
 
 def _window_of(outline: Any, placed: Placed, margin: float, shape: tuple[int, int], q: int) -> tuple[int, ...] | None:
