@@ -8,6 +8,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from bench.realism.patches import Picture, grey_of
 from crystalscope.errors import InputError
@@ -35,8 +37,8 @@ class Look:
     per_real, per_rendered
         Patches of a real and of a rendered picture.
     by
-        frame: a real picture (all quarters of one frame) is never in two folds; quarter: its four quarters are folds
-        of their own, for lack of pictures.
+        frame: a real picture (all quarters of one frame) is never in two folds; quarter: its four quarters are groups
+        of their own, for lack of pictures; crop: pictures are crops of one object, of which the corners are taken.
     fields
         Part of a real picture to use, by file name: (row, column, radius) after scaling, px.
     """
@@ -66,13 +68,19 @@ LOOKS = {
         "polars-crystals",
         scale=0.5,
         per_real=500,
+        by="quarter",
         fields=(
-            ("crystals_bright", (700.0, 1080.0, 560.0)),
-            ("crystals_crowded", (720.0, 1220.0, 600.0)),
-            ("crystals_good_separation", (760.0, 1080.0, 560.0)),
+            ("crystals_bright", (700.0, 1080.0, 490.0)),
+            ("crystals_crowded", (720.0, 1230.0, 560.0)),
+            ("crystals_good_separation", (710.0, 1080.0, 490.0)),
         ),
     ),
+    "impurity": Look("crops of needles and clusters", ("impurity-crops/*.png",), "impurity", pictures=24, by="crop"),
 }
+_COPIES = ("PG5309", "PG5310", "PG5311", "PG5312", "PG566", "PG567", "PG590", "PG591", "PG592", "PG593", "PG594")
+"""Crops of impurity-crops that are other crops turned."""
+_CROP = 152
+"""Rows and columns of a crop about a rendered object, px: as the real ones of needles."""
 
 
 def real_pictures(look: Look, folder: Path) -> Iterator[Picture]:
@@ -101,7 +109,7 @@ def real_pictures(look: Look, folder: Path) -> Iterator[Picture]:
 
 def _is_held_back(file: Path) -> bool:
     parts = file.stem.split("_")
-    return file.stem.endswith("_mask") or (parts[0] == "frame" and parts[1] in HELD_BACK)
+    return file.stem.endswith("_mask") or file.stem in _COPIES or (parts[0] == "frame" and parts[1] in HELD_BACK)
 
 
 def rendered_pictures(look: Look, *, recipe: str | None, seed: int) -> Iterator[Picture]:
@@ -111,4 +119,20 @@ def rendered_pictures(look: Look, *, recipe: str | None, seed: int) -> Iterator[
     chosen = preset(look.recipe) if recipe is None else load_recipe(recipe)
     chosen = chosen.changed(vary="frame")
     for scene in scenes_of(chosen, frames=look.pictures, seed=seed, workers=1):
-        yield Picture(grey_of(scene.image.data), f"rendered {scene.image.source}")
+        group = f"rendered {scene.image.source}"
+        grey = grey_of(scene.image.data)
+        if look.by == "crop":
+            yield from (Picture(crop, group) for crop in _crops(grey, scene.truth))
+        else:
+            yield Picture(grey, group)
+
+
+def _crops(grey: NDArray[np.float32], truth: pd.DataFrame) -> Iterator[NDArray[np.float32]]:
+    """Crops about up to two whole bodies of each sort in focus."""
+    whole = truth[truth["in_focus"].astype(bool) & (truth["inside_share"] > 0.9)]
+    half = _CROP // 2
+    for _, bodies in whole.groupby("body"):
+        for row in bodies.head(2).itertuples():
+            r = int(np.clip(row.y, half, grey.shape[0] - half))
+            c = int(np.clip(row.x, half, grey.shape[1] - half))
+            yield grey[r - half : r + half, c - half : c + half]

@@ -129,6 +129,20 @@ def take(picture: Picture, *, number: int, rng: np.random.Generator) -> Patches:
     )
 
 
+def corners(picture: Picture) -> Patches:
+    """The four corners of a crop, which may overlap; where it is larger than two sides, those about its middle."""
+    rows, columns = picture.grey.shape
+    h, w = min(rows, 2 * SIDE), min(columns, 2 * SIDE)
+    top, left = (rows - h) // 2, (columns - w) // 2
+    mask = object_mask(picture.grey)
+    cuts = [(slice(r, r + SIDE), slice(c, c + SIDE)) for r in (top, top + h - SIDE) for c in (left, left + w - SIDE)]
+    return Patches(
+        np.array([picture.grey[cut] for cut in cuts]),
+        np.array([mask[cut] for cut in cuts]),
+        np.full(len(cuts), picture.group),
+    )
+
+
 def _allowed(at: tuple[int, int], taken: list[tuple[int, int]], field: tuple[float, float, float] | None) -> bool:
     if field is not None and np.hypot(at[0] - field[0], at[1] - field[1]) > field[2]:
         return False

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench.realism.classify import Auroc, Scores, alone, area, auroc, folds_of, forest_scores, network_scores
 from bench.realism.features import GROUPS, NAMES, features_of
 from bench.realism.looks import Look, real_pictures, rendered_pictures
-from bench.realism.patches import SIDE, Patches, Picture, joined, matched, quarters, take
+from bench.realism.patches import SIDE, Patches, corners, joined, matched, quarters, take
 
 _WIDE = 12
 """Patches in a row of a montage."""
@@ -24,8 +24,8 @@ class Result:
 
     Parameters
     ----------
-    look
-        What was compared.
+    look, recipe
+        What was compared with what.
     patches, is_real, folds
         The patches, whether they are real, and the fold in which they were judged.
     features
@@ -34,9 +34,12 @@ class Result:
         Scores, the higher the more real; `network` is None where it was left out.
     groups
         AUROC of the trees on one group of features alone.
+    by_picture
+        Where quarters are split: AUROC of the trees when whole pictures are; None: the same, or there is but one.
     """
 
     look: Look
+    recipe: str
     patches: Patches
     is_real: NDArray[np.bool_]
     folds: NDArray[np.intp]
@@ -44,6 +47,7 @@ class Result:
     network: Scores | None
     forest: Scores
     groups: dict[str, Auroc]
+    by_picture: Auroc | None
 
     @property
     def about_objects(self) -> NDArray[np.bool_]:
@@ -69,17 +73,23 @@ def compare(look: Look, folder: Path, *, recipe: str | None, seed: int, with_net
     """
     rng = np.random.default_rng(seed)
     real_of = real_pictures(look, folder)
-    real = _patches(list(quarters(real_of) if look.by == "quarter" else real_of), look, rng=rng)
-    rendered = joined(
-        *(take(p, number=look.per_rendered, rng=rng) for p in rendered_pictures(look, recipe=recipe, seed=seed))
-    )
-    real, rendered = matched(real, rendered, rng=rng)
+    rendered_of = rendered_pictures(look, recipe=recipe, seed=seed)
+    if look.by == "crop":
+        # All of a crop is object: there is no ground to match.
+        real, rendered = (joined(*map(corners, side)) for side in (real_of, rendered_of))
+    else:
+        cut = quarters(real_of) if look.by == "quarter" else real_of
+        number = look.per_real // 4 if look.by == "quarter" else look.per_real
+        real = joined(*(take(p, number=number, rng=rng) for p in cut))
+        rendered = joined(*(take(p, number=look.per_rendered, rng=rng) for p in rendered_of))
+        real, rendered = matched(real, rendered, rng=rng)
     patches = joined(real, rendered)
     is_real = np.arange(len(patches)) < len(real)
     folds = folds_of(patches.groups, is_real, rng=rng)
     x = features_of(patches)
     return Result(
         look,
+        look.recipe if recipe is None else Path(recipe).stem,
         patches,
         is_real,
         folds,
@@ -87,12 +97,18 @@ def compare(look: Look, folder: Path, *, recipe: str | None, seed: int, with_net
         network_scores(patches, is_real, folds, seed=seed) if with_network else None,
         forest_scores(x, is_real, folds, seed=seed),
         alone(x, is_real, folds, seed=seed),
+        _by_picture(look, x, patches.groups, is_real, seed=seed),
     )
 
 
-def _patches(pictures: list[Picture], look: Look, *, rng: np.random.Generator) -> Patches:
-    number = look.per_real // 4 if look.by == "quarter" else look.per_real
-    return joined(*(take(p, number=number, rng=rng) for p in pictures))
+def _by_picture(
+    look: Look, x: NDArray[np.float64], groups: NDArray[np.str_], is_real: NDArray[np.bool_], *, seed: int
+) -> Auroc | None:
+    pictures = np.array([str(g).split("/")[0] for g in groups])
+    if look.by != "quarter" or len(np.unique(pictures[is_real])) < 2:
+        return None
+    folds = folds_of(pictures, is_real, rng=np.random.default_rng(seed))
+    return auroc(is_real, forest_scores(x, is_real, folds, seed=seed), folds)
 
 
 def markdown(result: Result) -> str:
@@ -101,7 +117,7 @@ def markdown(result: Result) -> str:
     real_groups = len(np.unique(r.patches.groups[r.is_real]))
     rendered_groups = len(np.unique(r.patches.groups[~r.is_real]))
     lines = [
-        f"### {r.look.title}: {r.look.recipe}",
+        f"### {r.look.title}: {r.recipe}",
         "",
         f"{r.is_real.sum()} patches of {real_groups} real {r.look.by}s, {(~r.is_real).sum()} of {rendered_groups} "
         f"rendered pictures, {len(np.unique(r.folds))} folds.",
@@ -113,10 +129,12 @@ def markdown(result: Result) -> str:
         if scores is None:
             continue
         cells = [
-            str(auroc(r.is_real[keep], scores[keep], r.folds[keep]))
+            str(auroc(r.is_real[keep], scores[keep], r.folds[keep])) if r.look.by != "crop" or keep.all() else "-"
             for keep in (np.ones_like(r.is_real), r.about_objects, ~r.about_objects)
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    if r.by_picture is not None:
+        lines.append(f"| trees, whole pictures held out | {r.by_picture} | | |")
     lines += ["", "| trees on this group alone | AUROC |", "|---|---|"]
     for group, found in sorted(r.groups.items(), key=lambda item: -item[1].mean):
         lines.append(f"| {group} | {found} |")
@@ -133,9 +151,11 @@ def markdown(result: Result) -> str:
 def montage(result: Result) -> NDArray[np.uint8]:
     """Four rows: real patches that look most real, rendered ones most rendered, and those that are confused.
 
-    Patches about objects and on the ground take turns; neighbours on the list are of different pictures where they can.
+    By the classifier that tells more; two of three about objects, neighbours of different pictures where they can.
     """
-    scores = result.forest if result.network is None else result.network
+    scores = result.forest
+    if result.network is not None and area(result.is_real, result.network) > area(result.is_real, scores):
+        scores = result.network
     rows = [
         ("real, told", _top(result, scores, real=True)),
         ("real, taken for rendered", _top(result, -scores, real=True)),

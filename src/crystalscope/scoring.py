@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,29 @@ def score_paths(predictions: Path, truth: Path, *, min_area_px: float = 0.0, pic
             f"expected pictures of the same names, got {', '.join(sorted(found)[:3])} … in {predictions} and "
             f"{', '.join(sorted(wanted)[:3])} … in {truth}"
         )
+    missing = {
+        "not_in_truth": len(found.keys() - every.keys()),
+        "without_predictions": len(wanted.keys() - found.keys()),
+    }
+    return missing | score_pictures(found, wanted, min_area_px=min_area_px)
+
+
+def score_pictures(
+    found: Mapping[str, Annotated], wanted: Mapping[str, Annotated], *, min_area_px: float = 0.0
+) -> dict[str, Any]:
+    """Score found particles against true ones, by picture.
+
+    Parameters
+    ----------
+    found, wanted
+        By name of the picture. Only pictures in `wanted` count; one that is not in `found` counts as missed.
+    min_area_px
+        Particles below are ignored on both sides.
+
+    Returns
+    -------
+    JSON-ready: pictures, instances, pixels, by_picture.
+    """
     pairs, names = [], []
     matrix = np.zeros((2, 2), dtype=np.int64)
     for name in sorted(wanted):
@@ -85,8 +109,6 @@ def score_paths(predictions: Path, truth: Path, *, min_area_px: float = 0.0, pic
     total, visible = pooled(at_50), pooled([match(p, visible=True) for p in pairs])
     result: dict[str, Any] = {
         "pictures": len(pairs),
-        "not_in_truth": len(found.keys() - every.keys()),
-        "without_predictions": len(wanted.keys() - found.keys()),
         "instances": {
             "tp": total.tp,
             "fp": total.fp,

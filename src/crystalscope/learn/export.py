@@ -1,4 +1,4 @@
-"""Export of a trained network to ONNX, with its card."""
+"""A trained network to ONNX with its card, and back."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from crystalscope.errors import ReadError
 from crystalscope.io.tables import write_json
-from crystalscope.learn.net import CrystalNet
+from crystalscope.learn.net import CrystalNet, fused
 from crystalscope.segment.crystals import FORMAT_VERSION, TASK
 from crystalscope.segment.layout import STRIDES
 
@@ -30,22 +32,50 @@ def export_crystals(net: CrystalNet, path: Path, *, card: dict[str, Any]) -> Pat
     -------
     The path of the card.
     """
-    net.eval()
     x = torch.zeros(1, 1, 128, 160)
     names = [f"level_{s}" for s in STRIDES] + ["prototypes"]
     axes = {"picture": {2: "rows", 3: "columns"}} | {n: {2: f"{n}_rows", 3: f"{n}_columns"} for n in names}
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
-        net,
+        fused(net.eval()),
         (x,),
         str(path),
         input_names=["picture"],
         output_names=names,
         dynamic_axes=axes,
         opset_version=17,
+        # The initialisers keep the names of the parameters: `load_onnx` reads them back.
+        keep_initializers_as_inputs=False,
         dynamo=False,
     )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     parameters = sum(p.numel() for p in net.parameters())
     head = {"task": TASK, "format_version": FORMAT_VERSION, "sha256": digest, "parameters": parameters}
     return write_json(path.with_suffix(".json"), head | card)
+
+
+def load_onnx(path: Path) -> CrystalNet:
+    """The network that `export_crystals` wrote, for further training.
+
+    Raises
+    ------
+    ReadError
+        When the file does not hold the parameters of this network.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    try:
+        stored = {i.name: np.array(numpy_helper.to_array(i)) for i in onnx.load(str(path)).graph.initializer}
+    except Exception as e:
+        raise ReadError(f"expected a network in {path}, onnx says: {e}; copy the file again") from e
+    net = CrystalNet(norm=False)
+    wanted = net.state_dict()
+    missing = [k for k, v in wanted.items() if k not in stored or stored[k].shape != tuple(v.shape)]
+    if missing:
+        raise ReadError(
+            f"expected the parameters of the network `crystals` in {path}, {len(missing)} of {len(wanted)} are missing "
+            f"or of another shape, such as {missing[0]}; train anew, or name weights of this version"
+        )
+    net.load_state_dict({k: torch.from_numpy(stored[k].astype(np.float32)) for k in wanted})
+    return net

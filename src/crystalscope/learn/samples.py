@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from crystalscope.datasets import Dataset, open_dataset
 from crystalscope.errors import InputError
 from crystalscope.io.pictures import to_grey
 from crystalscope.measure.outline import outlines
-from crystalscope.segment.layout import levels_of, normalised, oriented_box, slots_of
+from crystalscope.segment.layout import levels_of, levels_of_grey, normalised, oriented_box, slots_of
 
 GRID = 24
 """Points across and along a body's box at which its mask is compared."""
@@ -48,6 +49,11 @@ class Truth:
     outlines: list[list[NDArray[np.float32]]]
     kind: NDArray[np.int64]
     use: NDArray[np.int64]
+
+    @cached_property
+    def levels(self) -> NDArray[np.float64]:
+        """Percentiles of the whole picture, see `segment.layout.normalised`."""
+        return levels_of_grey(self.grey[::3, ::3])
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +181,7 @@ def sample(
         target = _target(moved, inside, int(truth.kind[k]), int(truth.use[k]), size)
         if target is not None:
             targets.append(target)
-    return _regraded(cut, rng), targets
+    return _regraded(cut, truth.levels, rng), targets
 
 
 def _target(
@@ -224,23 +230,31 @@ def _target(
     return Target(values, places, kind, 0 if small and use == 1 else use, points, (mask > 0.5).astype(np.float32))
 
 
-def _regraded(cut: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Other grey levels: inverted, another gamma, a slope, noise, blur; then normalised."""
-    out = cut
+def _regraded(cut: NDArray[np.float32], whole: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Other grey levels: inverted, another gamma, a slope, noise, blur; then normalised.
+
+    `whole` are the levels of the whole picture, by which a cut is normalised as often as by its own: inference sees
+    whole pictures, empty and crowded ones.
+    """
+    out, levels = cut, whole
     if rng.random() < 0.25:
-        out = 1 - out
+        out, levels = 1 - out, 1 - levels[::-1]
     if rng.random() < 0.4:
-        out = np.clip(out, 1e-4, 1) ** rng.uniform(0.6, 1.6)
+        gamma = rng.uniform(0.6, 1.6)
+        out, levels = np.clip(out, 1e-4, 1) ** gamma, np.clip(levels, 1e-4, 1) ** gamma
     if rng.random() < 0.3:
         n = out.shape[0]
         slope = np.linspace(-1, 1, n, dtype=np.float32)
         out = out * (1 + rng.uniform(-0.3, 0.3) * slope[None, :] + rng.uniform(-0.3, 0.3) * slope[:, None])
-    if rng.random() < 0.25:
-        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, 0.9))
+    if rng.random() < 0.2:
+        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, 0.7))
     if rng.random() < 0.35:
         spread = float(out.std())
         out = out + rng.normal(0, rng.uniform(0, 0.25) * spread, out.shape).astype(np.float32)
-    return normalised(out.astype(np.float32))
+    if rng.random() < 0.5:
+        levels = levels_of_grey(out[::2, ::2])
+    out = normalised(out.astype(np.float32), levels)
+    return out * np.float32(math.exp(rng.uniform(-0.3, 0.3))) + np.float32(rng.uniform(-0.1, 0.1))
 
 
 def batches(

@@ -20,18 +20,38 @@ from crystalscope.learn.samples import Truth, batches
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps, samples per step, edge of a sample in px, highest rate, weight decay, widest scale, seed."""
+    """How a network is trained.
+
+    Parameters
+    ----------
+    steps
+        Steps of the optimiser.
+    sizes
+        Edges of the square samples in px, one of which is drawn for a step: small cuts vary more, large ones show large
+        bodies whole.
+    pixels
+        Of all samples of a step.
+    rate, decay
+        Highest learning rate and weight decay (AdamW).
+    widest
+        Samples are scaled from 1 / widest to widest.
+    seed
+        Of weights and samples.
+    checkpoint_every
+        Steps.
+    average
+        Factor by which weights are averaged over the last steps.
+    """
 
     steps: int = 6000
-    count: int = 8
-    size: int = 320
+    sizes: tuple[int, ...] = (192, 256, 320, 320, 448, 640)
+    pixels: int = 4 * 320 * 320
     rate: float = 2e-3
     decay: float = 1e-2
     widest: float = 2.0
     seed: int = 0
     checkpoint_every: int = 200
     average: float = 0.998
-    """Weights are averaged over the last steps by this factor."""
 
 
 def train(
@@ -40,7 +60,6 @@ def train(
     *,
     schedule: Schedule,
     start: Path | None = None,
-    bf16: bool = True,
     report: Callable[[int, dict[str, float]], None] | None = None,
 ) -> CrystalNet:
     """Train, or go on with a training that was interrupted in `folder`.
@@ -58,8 +77,6 @@ def train(
         How.
     start
         Weights (.pt) to start from.
-    bf16
-        Compute in 16-bit floats where that is exact enough.
     report
         Called with the step and the parts of the loss.
 
@@ -69,7 +86,10 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(schedule.seed)
-    net = CrystalNet().to(memory_format=torch.channels_last)
+    # 16-bit floats where the processor multiplies them; elsewhere they are emulated, many times slower.
+    bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    layout = torch.channels_last if bf16 else torch.contiguous_format
+    net = CrystalNet().to(memory_format=layout)
     if start is not None:
         net.load_state_dict(torch.load(start, weights_only=True))
     mean = CrystalNet()
@@ -87,7 +107,8 @@ def train(
 
     def drawn(step: int) -> Any:
         rng = np.random.default_rng([schedule.seed, step])
-        return batches(truths, size=schedule.size, count=schedule.count, rng=rng, widest=schedule.widest)
+        size = int(rng.choice(schedule.sizes))
+        return batches(truths, size=size, count=max(1, schedule.pixels // size**2), rng=rng, widest=schedule.widest)
 
     begun = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
@@ -97,7 +118,7 @@ def train(
             coming = pool.submit(drawn, step + 1)
             for group in optimiser.param_groups:
                 group["lr"] = _rate(step, schedule)
-            x = torch.from_numpy(pictures).to(memory_format=torch.channels_last)
+            x = torch.from_numpy(pictures).to(memory_format=layout)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
                 outputs = net(x)
             loss, parts = crystal_loss(outputs, targets)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-STRIDES = (4, 8, 16, 32)
+STRIDES = (4, 8, 16, 32, 64)
 """Levels of the output, px per cell."""
-RANGES = ((0.0, 24.0), (18.0, 56.0), (44.0, 130.0), (104.0, math.inf))
-"""Sizes sqrt(length x width) in px that a level answers for; they overlap."""
+RANGES = ((0.0, 24.0), (18.0, 52.0), (40.0, 112.0), (88.0, 230.0), (180.0, math.inf))
+"""Sizes in px that a level answers for, see `levels_of`; they overlap."""
+_LONGEST = 12.0
+"""Length over width from which a body counts as wider than it is: both its ends must be within sight of the level."""
 DIRECTIONS = 4
 """Slots of a cell for slender bodies, by direction; bodies that cross at one place fall into different slots. One more
 slot takes compact bodies."""
@@ -68,16 +70,20 @@ def slots_of(box: Box) -> list[int]:
 
 def levels_of(box: Box) -> list[int]:
     """Levels that answer for a body by its size."""
-    size = math.sqrt(box.length * box.width)
+    size = math.sqrt(box.length * max(box.width, box.length / _LONGEST))
     return [k for k, (low, high) in enumerate(RANGES) if low <= size < high]
 
 
-def normalised(grey: NDArray[np.float32], field: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+def levels_of_grey(grey: NDArray[np.float32]) -> NDArray[np.float64]:
+    """1st, 50th and 99th percentile of a picture's grey levels, by which it is normalised."""
+    return np.percentile(grey, [1, 50, 99])
+
+
+def normalised(grey: NDArray[np.float32], levels: NDArray[np.float64]) -> NDArray[np.float32]:
     """Grey of a picture as the network sees it: median 0, from the 1st to the 99th percentile 2 wide.
 
     A picture without contrast is not stretched beyond a tenth of its level, so that noise stays small.
     """
-    values = grey[::3, ::3] if field is None else grey[field][::9]
-    low, middle, high = np.percentile(values, [1, 50, 99])
-    width = max(float(high - low), 0.1 * max(float(middle), 0.05))
+    low, middle, high = (float(v) for v in levels)
+    width = max(high - low, 0.1 * max(middle, 0.05))
     return np.clip((grey - np.float32(middle)) * np.float32(2 / width), -4, 4).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Training sets, scores and comparisons of the network `crystals`."""
