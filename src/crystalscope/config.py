@@ -136,15 +136,29 @@ class CrystalsConfig(Table):
     precision: Literal["fp32", "openvino-fp32", "openvino-bf16"] = "fp32"
     """By onnxruntime in 32 bit, or by OpenVINO (extra `openvino`) in 32 or 16 bit: part of the result."""
     diameter_px: Positive | None = None
-    """Typical diameter of the particles, where they are much smaller or larger than 40 px."""
+    """Typical diameter of the particles; None: estimated from pictures of the run."""
     least_score: Annotated[float, Field(gt=0, lt=1)] = 0.35
     """Particles below this confidence are left out."""
+
+
+class GivenConfig(Table):
+    """Particles that another program found, for the segmenter `given`."""
+
+    path: str = ""
+    """A COCO file, or a folder of label pictures (NAME.tif, NAME_mask.png, NAME_cp_masks.tif …), one per picture."""
 
 
 class SizeConfig(Table):
     """From particles to distributions."""
 
     definition: Literal["ecd", "feret_max", "feret_min", "length", "width"] = "ecd"
+    kinds: Annotated[
+        tuple[Literal["crystal", "agglomerate", "bubble", "droplet", "other"], ...], Field(min_length=1)
+    ] = (
+        "crystal",
+        "agglomerate",
+    )
+    """Kinds of particles that are sized; the others stand in the particle table alone."""
     volume_model: Literal["ecd^3", "length*width^2"] = "ecd^3"
     border: Literal["miles-lantuejoul", "drop", "censored"] = "miles-lantuejoul"
     focus_correction: bool = False
@@ -156,6 +170,12 @@ class SizeConfig(Table):
     seed: int = 0
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Relative precision for the number of particles that ISO 13322-1 asks for."""
+
+    @property
+    def rows(self) -> str:
+        """SQL condition of the rows of the particle table that are sized."""
+        kinds = ", ".join(f"'{k}'" for k in self.kinds)
+        return f"in_focus AND kind IN ({kinds})"
 
 
 class ReportConfig(Table):
@@ -173,6 +193,7 @@ class AnalyzeConfig(Table):
     prepare: PrepareConfig = PrepareConfig()
     threshold: ThresholdConfig = ThresholdConfig()
     crystals: CrystalsConfig = CrystalsConfig()
+    given: GivenConfig = GivenConfig()
     post: PostConfig = PostConfig()
     focus: FocusConfig = FocusConfig()
     size: SizeConfig = SizeConfig()

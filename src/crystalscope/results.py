@@ -254,7 +254,9 @@ def write_results(run: RunFolder, *, source: Source, config: AnalyzeConfig, warn
     columns = {*_NEEDED, f"{c.definition}_{unit}", f"ecd_{unit}"}
     if c.volume_model == "length*width^2":
         columns |= {f"length_{unit}", f"width_{unit}"}
-    particles = read_table(out / "particles.parquet", columns=sorted(columns), where="in_focus")
+    found = read_table(out / "particles.parquet", columns=["kind"], where="in_focus")["kind"].value_counts()
+    left = {str(k): int(n) for k, n in found.sort_index().items() if k not in c.kinds}
+    particles = read_table(out / "particles.parquet", columns=sorted(columns), where=c.rows)
     looked = frames["status"].isin(["ok", "empty"]).to_numpy()
     # The bootstrap numbers the frames that were looked at without gaps.
     number = np.cumsum(looked) - 1
@@ -277,9 +279,10 @@ def write_results(run: RunFolder, *, source: Source, config: AnalyzeConfig, warn
         "n_out_of_focus": int(frames["n_out_of_focus"].sum()),
         "n_static": int(frames["n_static"].sum()),
         "n_gated": int(frames["n_gated"].sum()),
+        "n_other_kinds": left,
         "pixel_size_um": source.pixel_size_um,
         **summarize(corrected, uncorrected, config=config),
-        "warnings": _warnings(frames, source, warnings),
+        "warnings": _warnings(frames, source, (*warnings, *_left_out(left))),
     }
     write_json(out / "summary.json", summary)
     write_report(out, outlines=_overlays(run, frames, config), read_picture=_picture_reader(source), config=config)
@@ -299,6 +302,14 @@ def write_results(run: RunFolder, *, source: Source, config: AnalyzeConfig, warn
     write_text(out / "run.toml", to_toml(described))
     shutil.rmtree(run.parts)
     return run.summary()
+
+
+def _left_out(left: dict[str, int]) -> list[str]:
+    """What the sizes do not contain, in words."""
+    if not left:
+        return []
+    counts = ", ".join(f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in left.items()).replace("others", "other")
+    return [f"{counts} in focus are in the particle table, not in the sizes (size.kinds)"]
 
 
 def _warnings(frames: pd.DataFrame, source: Source, warnings: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from crystalscope import __version__
-from crystalscope.cli import dataset, scenes
+from crystalscope.cli import dataset, scenes, train
 from crystalscope.cli.common import errors, progress
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(scenes.app, name="scenes")
+app.add_typer(train.app, name="train")
 
 
 def _version(value: bool) -> None:
@@ -58,7 +59,19 @@ def analyze(
         typer.Option(help="Regular expression with a group (?P<seconds>…), minutes, hours or stamp."),
     ] = None,
     interval: Annotated[float | None, typer.Option(help="Time between frames in s.")] = None,
-    segmenter: Annotated[str | None, typer.Option(help="Segmentation method.")] = None,
+    segmenter: Annotated[
+        str | None, typer.Option(help="crystals (the network), threshold, or one that a package brings.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Of the network: an .onnx file with its card, such as `train` writes.")
+    ] = None,
+    diameter: Annotated[
+        float | None, typer.Option(help="Typical diameter in px, where the network's own estimate is wrong.")
+    ] = None,
+    instances: Annotated[
+        Path | None,
+        typer.Option(help="Particles found by another program: a COCO file or a folder of label pictures."),
+    ] = None,
     files: Annotated[str | None, typer.Option(help="Pattern of the file names, such as 'frame_*.jpg'.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace another run in --out.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; the result does not depend on it.")] = None,
@@ -75,8 +88,12 @@ def analyze(
         from crystalscope.config import load_config
 
         overrides: dict[str, Any] = {"input": {k: v for k, v in given.items() if v is not None}}
-        if segmenter:
-            overrides["segmenter"] = segmenter
+        if segmenter or instances:
+            overrides["segmenter"] = segmenter or "given"
+        network = {"weights": weights, "diameter_px": diameter}
+        overrides["crystals"] = {k: v for k, v in network.items() if v is not None}
+        if instances:
+            overrides["given"] = {"path": str(instances)}
         _analyze(folder, out, load_config(config, **overrides), overwrite=overwrite, workers=workers)
 
 

@@ -32,6 +32,20 @@ def instances_of(mask: NDArray[np.int64]) -> Instances:
     return Instances.from_masks(found, field=field)
 
 
+def labelled(mask: NDArray[np.int64]) -> Instances:
+    """Particles of a label picture: every value above 0 is one, also where another cuts it in two.
+
+    A picture of one value is a mask: its connected regions (8) are the particles.
+    """
+    values, inverse = np.unique(mask, return_inverse=True)
+    if len(values[values > 0]) < 2:
+        return instances_of(mask)
+    inverse = inverse.reshape(mask.shape)
+    first = 1 if values[0] == 0 else 0
+    found = [inverse == k for k in range(first, len(values))]
+    return Instances.from_masks(found, field=FieldOfView((int(mask.shape[0]), int(mask.shape[1]))))
+
+
 def mask_files(folder: Path) -> dict[str, Path]:
     """Mask pictures by the stem of their picture: NAME_mask.png where there are such, else every picture file."""
     pictures = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in PICTURE_SUFFIXES]

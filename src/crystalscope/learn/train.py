@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from crystalscope.errors import InputError
 from crystalscope.learn.loss import crystal_loss
 from crystalscope.learn.net import CrystalNet
 from crystalscope.learn.samples import Truth, batches
@@ -59,7 +63,7 @@ def train(
     folder: Path,
     *,
     schedule: Schedule,
-    start: Path | None = None,
+    start: CrystalNet | None = None,
     report: Callable[[int, dict[str, float]], None] | None = None,
 ) -> CrystalNet:
     """Train, or go on with a training that was interrupted in `folder`.
@@ -76,29 +80,38 @@ def train(
     schedule
         How.
     start
-        Weights (.pt) to start from.
+        A trained network to start from.
     report
         Called with the step and the parts of the loss.
 
     Returns
     -------
     The network with averaged weights.
+
+    Raises
+    ------
+    InputError
+        When `folder` holds the checkpoint of another training.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(schedule.seed)
     # 16-bit floats where the processor multiplies them; elsewhere they are emulated, many times slower.
     bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     layout = torch.channels_last if bf16 else torch.contiguous_format
-    net = CrystalNet().to(memory_format=layout)
-    if start is not None:
-        net.load_state_dict(torch.load(start, weights_only=True))
-    mean = CrystalNet()
-    mean.load_state_dict(net.state_dict())
+    net = copy.deepcopy(start) if start is not None else CrystalNet()
+    net = net.to(memory_format=layout)
+    mean = copy.deepcopy(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.rate, weight_decay=schedule.decay)
     file = folder / "checkpoint.pt"
+    what = _fingerprint(truths, schedule, net)
     first = 0
     if file.exists():
         state = torch.load(file, weights_only=True)
+        if state["what"] != what:
+            raise InputError(
+                f"expected the checkpoint of this training in {folder}, got one of other pictures, settings or weights;"
+                " name another folder or remove checkpoint.pt"
+            )
         net.load_state_dict(state["net"])
         mean.load_state_dict(state["mean"])
         optimiser.load_state_dict(state["optimiser"])
@@ -131,7 +144,7 @@ def train(
                 seconds = (time.monotonic() - begun) / (step - first + 1)
                 report(step + 1, parts | {"loss": float(loss.detach()), "seconds": seconds})
             if (step + 1) % schedule.checkpoint_every == 0 or step + 1 == schedule.steps:
-                _save(file, net, mean, optimiser, step + 1)
+                _save(file, net, mean, optimiser, step + 1, what)
     return mean.eval()
 
 
@@ -153,11 +166,24 @@ def _average(mean: CrystalNet, net: CrystalNet, keep: float) -> None:
             a.copy_(b)
 
 
-def _save(file: Path, net: CrystalNet, mean: CrystalNet, optimiser: torch.optim.Optimizer, step: int) -> None:
+def _save(
+    file: Path, net: CrystalNet, mean: CrystalNet, optimiser: torch.optim.Optimizer, step: int, what: str
+) -> None:
     temporary = file.with_suffix(".tmp")
-    state = {"net": net.state_dict(), "mean": mean.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
+    state = {"net": net.state_dict(), "mean": mean.state_dict(), "optimiser": optimiser.state_dict()}
+    state |= {"step": step, "what": what}
     torch.save(state, temporary)
     temporary.replace(file)
+
+
+def _fingerprint(truths: Sequence[Truth], schedule: Schedule, net: CrystalNet) -> str:
+    """Of what a training depends on: pictures and outlines, settings, weights at its start."""
+    digest = hashlib.sha256(json.dumps(asdict(schedule), sort_keys=True).encode())
+    for t in truths:
+        digest.update(t.grey[::16, ::16].tobytes() + t.use.tobytes() + t.kind.tobytes())
+    for v in net.state_dict().values():
+        digest.update(v.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def schedule_card(schedule: Schedule) -> dict[str, Any]:

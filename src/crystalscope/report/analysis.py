@@ -63,7 +63,7 @@ def write_report(
     frames = read_table(run / "frames.parquet")
     unit, size = summary["unit"], f"{config.size.definition}_{summary['unit']}"
     wanted = ["frame", size, f"length_{unit}", f"width_{unit}", "touches_border", *_SHAPES]
-    counted = read_table(run / "particles.parquet", columns=list(dict.fromkeys(wanted)), where="in_focus")
+    counted = read_table(run / "particles.parquet", columns=list(dict.fromkeys(wanted)), where=config.size.rows)
     limits = _limits(counted[size])
     names = dict(zip(frames["frame"], frames["file"], strict=True))
 

@@ -15,6 +15,7 @@ from crystalscope.score.instances import (
     mask_iou,
     match,
     match_above,
+    matched,
     pooled,
 )
 from crystalscope.score.semantic import confusion, semantic_scores
@@ -28,6 +29,7 @@ __all__ = [
     "mask_iou",
     "match",
     "match_above",
+    "matched",
     "pooled",
     "relative_error",
     "sample_scores",

@@ -201,12 +201,26 @@ def match(pair: Pair, *, threshold: float = 0.5, visible: bool = False) -> Match
     InputError
         When the threshold is out of range.
     """
+    pair = _seen(pair, visible)
+    rows, columns, false, iou = matched(pair, threshold=threshold, visible=visible)
+    tp = len(rows)
+    return Matching(tp, len(false), int((~pair.ignore).sum()) - tp, float(iou[rows, columns].sum()))
+
+
+def matched(
+    pair: Pair, *, threshold: float = 0.5, visible: bool = False
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Which prediction belongs to which true particle, see `match`.
+
+    Returns
+    -------
+    (k,) predictions and (k,) true particles that belong together; predictions that are wrong; (n, m) IoU of all.
+    """
     from scipy.optimize import linear_sum_assignment
 
     if not 0 < threshold <= 1:
         raise InputError(f"expected an IoU threshold above 0 and at most 1, got {threshold}")
-    pair = _seen(pair, visible)
-    real = ~pair.ignore
+    real = np.flatnonzero(~pair.ignore)
     iou = mask_iou(pair.predicted, pair.truth, visible=visible, crowd=pair.ignore)
     good = np.where(iou[:, real] >= threshold, 1.0 + iou[:, real] / _MOST, 0.0)
     rows, columns = linear_sum_assignment(-good)
@@ -215,8 +229,7 @@ def match(pair: Pair, *, threshold: float = 0.5, visible: bool = False) -> Match
     free[rows[hit]] = False
     if pair.ignore.any():
         free &= ~(iou[:, pair.ignore] >= threshold).any(axis=1)
-    tp = int(hit.sum())
-    return Matching(tp, int(free.sum()), int(real.sum()) - tp, float(iou[:, real][rows[hit], columns[hit]].sum()))
+    return rows[hit], real[columns[hit]], np.flatnonzero(free), iou
 
 
 def match_above(

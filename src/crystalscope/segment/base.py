@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from crystalscope.config import AnalyzeConfig
 from crystalscope.core import Instances
 from crystalscope.errors import ConfigError
-from crystalscope.prepare import Prepared
+from crystalscope.prepare import Prepared, edge_sharpness, sharpness_maps
 
 GROUP = "crystalscope.segmenters"
 """Entry-point group in which a package registers a segmenter."""
@@ -52,6 +54,14 @@ class Segmenter(Protocol):
     def segment(self, picture: Prepared) -> Segmentation:
         """Particles of one picture."""
         ...
+
+
+def with_sharpness(instances: Instances, picture: Prepared) -> Instances:
+    """The particles with the sharpness of their edges, as far as their segmenter has not measured it."""
+    contrast = np.abs(picture.grey / np.maximum(picture.background, 1e-6) - 1).astype(np.float32)
+    sharp, reach = sharpness_maps(contrast, noise=picture.noise)
+    sharpness, _ = edge_sharpness(instances, sharp, reach)
+    return replace(instances, focus=np.asarray(sharpness, dtype=np.float32))
 
 
 def make_segmenter(config: AnalyzeConfig) -> Segmenter:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from crystalscope.config import AnalyzeConfig
 from crystalscope.core import Instances
 from crystalscope.errors import ReadError
-from crystalscope.prepare import Prepared, edge_sharpness, sharpness_maps
-from crystalscope.segment.base import Segmentation
+from crystalscope.prepare import Prepared
+from crystalscope.segment.base import Segmentation, with_sharpness
 from crystalscope.segment.decode import candidates, distinct, draw, largest_part
 from crystalscope.segment.layout import STRIDES, levels_of_grey, normalised
 from crystalscope.weights import read_card, weights_path
@@ -73,12 +73,7 @@ class CrystalsSegmenter:
         masks = [m for m in (_unscaled(m, self.scale, shape) for m in found) if m is not None]
         if inside is not None:
             masks = [m for m in (_within(m, inside) for m in masks) if m is not None]
-        instances = _instances(masks, picture)
-        sharp, reach = sharpness_maps(
-            np.abs(picture.grey / picture.background - 1).astype(np.float32), noise=picture.noise
-        )
-        sharpness, _ = edge_sharpness(instances, sharp, reach)
-        object.__setattr__(instances, "focus", _frozen(sharpness))
+        instances = with_sharpness(_instances(masks, picture), picture)
         return Segmentation(instances, 0, f"crystals, {self.config.crystals.precision}, scale {self.scale:.3g}")
 
     def _found(self, grey: Floats) -> list[_Mask]:
@@ -220,12 +215,6 @@ def _instances(masks: list[_Mask], picture: Prepared) -> Instances:
         np.array([m.score for m in masks], dtype=np.float32),
         np.array([m.kind for m in masks], dtype=np.uint8),
     )
-
-
-def _frozen(values: NDArray[Any]) -> NDArray[np.float32]:
-    out = np.ascontiguousarray(values, dtype=np.float32)
-    out.flags.writeable = False
-    return out
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,1 @@
+"""Training of networks; everything in it needs the extra `train`."""

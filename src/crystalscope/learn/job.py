@@ -1,0 +1,233 @@
+"""Training on a laboratory's own outlines: held-back frames, rehearsal of what is known, scores before and after."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crystalscope import __version__
+from crystalscope.config import AnalyzeConfig
+from crystalscope.core import Image
+from crystalscope.datasets import Dataset, open_dataset, split_dataset, write_scenes
+from crystalscope.errors import InputError
+from crystalscope.io.coco import Annotated
+from crystalscope.io.manifest import Manifest
+from crystalscope.io.tables import write_csv
+from crystalscope.learn.evaluate import evaluate
+from crystalscope.learn.export import export_crystals, load_onnx
+from crystalscope.learn.plots import write_curve, write_overlays
+from crystalscope.learn.samples import Truth, describe, load_truth
+from crystalscope.learn.train import Schedule, schedule_card, train
+from crystalscope.scenes import preset, scenes_of
+from crystalscope.segment.crystals import CrystalsSegmenter
+from crystalscope.weights import weights_path
+
+Report = Callable[[str, int, int | None], None]
+
+FINE_TUNING = Schedule(steps=450, sizes=(256, 320, 320, 448), rate=5e-4, widest=1.5, average=0.99)
+"""From weights that are there; about 10 minutes on two cores."""
+_OWN_SHARE = 0.65
+"""Of the samples; the others are rehearsed."""
+_REHEARSED = "varied"
+_CHECKED = 10
+"""Rendered pictures that are not learnt, on which is measured what was forgotten."""
+_REHEARSAL_SEED = 900_000
+"""Far from the seeds of the sets from which shipped weights were trained."""
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Annotated pictures that a training does not see: functions that read them, and their truth, by name."""
+
+    pictures: dict[str, Callable[[], Image]]
+    truth: dict[str, Annotated]
+
+
+def train_crystals(
+    datasets: Sequence[str | Path],
+    out: Path,
+    *,
+    start: str | Path | None = "crystals",
+    schedule: Schedule = FINE_TUNING,
+    held_back: float = 0.2,
+    rehearse: int = 30,
+    least_score: float | None = None,
+    command: str = "",
+    progress: Report | None = None,
+) -> dict[str, Any]:
+    """Train the network `crystals` and write its ONNX file with a card.
+
+    Parameters
+    ----------
+    datasets
+        Folders with a dataset.toml and outlines. Where a table has the column split, only rows ``train`` are learnt.
+    out
+        Folder for crystals.onnx, crystals.json, log.csv, pictures; an interrupted training goes on.
+    start
+        Shipped weights by name or the path of an .onnx file; None: from nothing.
+    schedule
+        Steps and rates.
+    held_back
+        Share of the frames that is kept out of the training and scored before and after; by experiment where there are
+        at least four, else by frame. 0: none.
+    rehearse
+        Rendered pictures that are learnt along, so that what the network knew is not forgotten. 0: none.
+    least_score
+        Score from which a particle counts where scores are measured; None: that of the settings.
+    command
+        As given by the user, for the card.
+    progress
+        Called with what is done, how many of it, and of how many.
+
+    Returns
+    -------
+    The card.
+
+    Raises
+    ------
+    InputError
+        When there are no outlines, or too few pictures to hold any back.
+    ReadError
+        When weights or pictures cannot be read.
+    """
+    report = progress or (lambda _what, _done, _of: None)
+    begun = time.monotonic()
+    settings = AnalyzeConfig().crystals
+    if least_score is not None:
+        settings = settings.model_copy(update={"least_score": least_score})
+    base = None if start is None else weights_path(start)
+    net = None if base is None else load_onnx(base)
+    own: list[Truth] = []
+    held = Held({}, {})
+    named = []
+    for folder in datasets:
+        data = open_dataset(folder)
+        named.append({"dataset": data.manifest.name, "version": data.manifest.version, "pictures": len(data)})
+        learnt, kept = divided(data, held_back=held_back, seed=schedule.seed)
+        own += load_truth(learnt)
+        held.pictures.update(kept.pictures)
+        held.truth.update(kept.truth)
+    mixed, checked = list(own), Held({}, {})
+    if rehearse:
+        known, checked = _rehearsal(out / "rehearsal", rehearse, seed=schedule.seed, report=report)
+        # Own pictures and rendered ones in the proportion wanted, by repeating the fewer.
+        ratio = _OWN_SHARE / (1 - _OWN_SHARE) * len(known) / len(own)
+        mixed = own * max(1, round(ratio)) + known * max(1, round(1 / ratio))
+    before: dict[str, Any] = {}
+    found_before: dict[str, Annotated] = {}
+    if base is not None:
+        before, found_before = _scores(base, settings, held, checked)
+    rows: list[dict[str, float]] = []
+
+    def note(step: int, parts: dict[str, float]) -> None:
+        rows.append({"step": step} | parts)
+        report("steps", step, schedule.steps)
+
+    trained = train(mixed, out, schedule=schedule, start=net, report=note)
+    file = out / "crystals.onnx"
+    card: dict[str, Any] = {
+        "name": "crystals",
+        "made_by": f"crystalscope {__version__}",
+        "command": command,
+        "from": None if base is None else base.name,
+        "data": [
+            {"dataset": open_dataset(d).manifest.name, "version": open_dataset(d).manifest.version} for d in datasets
+        ],
+        "learnt": describe(own),
+        "rehearsed_scenes": rehearse,
+        "held_back": sorted(held.truth),
+        "schedule": schedule_card(schedule),
+        "seed": schedule.seed,
+    }
+    export_crystals(trained, file, card=card)
+    after, found_after = _scores(file, settings, held, checked)
+    card |= {"before": before, "after": after, "seconds": round(time.monotonic() - begun)}
+    export_crystals(trained, file, card=card)
+    if rows:
+        write_csv(out / "log.csv", pd.DataFrame(rows))
+        write_curve(out / "training.png", rows)
+    if held.truth:
+        write_overlays(out / "held-back.png", held.pictures, held.truth, found_before, found_after)
+    return card
+
+
+def divided(data: Dataset, *, held_back: float, seed: int) -> tuple[Dataset, Held]:
+    """A dataset without the frames that are held back, and those.
+
+    Raises
+    ------
+    InputError
+        When fewer than three pictures have outlines and some are to be held back.
+    """
+    truth = data.truth()
+    frames = data.frames[data.frames["file"].astype(str).isin(list(truth))].reset_index(drop=True)
+    with_outlines = replace(data, frames=frames)
+    if "split" in frames and frames["split"].notna().any():
+        learn = (frames["split"] == "train").to_numpy()
+    elif not held_back:
+        learn = np.ones(len(frames), dtype=bool)
+    elif len(frames) < 3:
+        raise InputError(
+            f"expected at least 3 pictures with outlines in {data.root} to hold one back, got {len(frames)}; annotate "
+            "more, or hold none back"
+        )
+    else:
+        if "frame" not in frames:
+            with_outlines = replace(data, frames=frames.assign(frame=range(len(frames))))
+        groups = frames["experiment"].nunique() if "experiment" in frames else 0
+        by = "experiment" if groups >= 4 and frames["experiment"].notna().all() else "frame"
+        split = split_dataset(with_outlines, by=by, shares=(1 - held_back, held_back), seed=seed)  # type: ignore[arg-type]
+        learn = (split.table["split"] == "train").to_numpy()
+    names = frames["file"].astype(str)
+    kept = {f"{data.manifest.name}/{names[i]}": i for i in np.flatnonzero(~learn)}
+    pictures: dict[str, Callable[[], Image]] = {n: partial(with_outlines.read, int(i)) for n, i in kept.items()}
+    return replace(data, frames=frames[learn].reset_index(drop=True)), Held(
+        pictures, {n: truth[names[i]] for n, i in kept.items()}
+    )
+
+
+def _rehearsal(folder: Path, frames: int, *, seed: int, report: Report) -> tuple[list[Truth], Held]:
+    """Rendered pictures of all looks: those to learn, and some to tell whether what was known is kept."""
+    total = frames + _CHECKED
+    if not (folder / "dataset.toml").exists():
+        manifest = Manifest(
+            name="rehearsal", title="Rendered pictures that are learnt along", version="1", licence="CC0-1.0"
+        )
+        scenes = scenes_of(preset(_REHEARSED), frames=total, seed=_REHEARSAL_SEED + seed)
+        write_scenes(scenes, folder, manifest=manifest, progress=lambda n: report("rendered scenes", n, total))
+    data = open_dataset(folder)
+    marked = replace(data, frames=data.frames.assign(split=["train"] * frames + ["test"] * _CHECKED))
+    learnt, checked = divided(marked, held_back=0.0, seed=seed)
+    return load_truth(learnt), checked
+
+
+def _scores(weights: Path, settings: Any, held: Held, checked: Held) -> tuple[dict[str, Any], dict[str, Annotated]]:
+    config = AnalyzeConfig(crystals=settings.model_copy(update={"weights": str(weights)}))
+    segmenter = CrystalsSegmenter(config)
+    out: dict[str, Any] = {}
+    found: dict[str, Annotated] = {}
+    if held.truth:
+        result, found = evaluate(segmenter, held.pictures, held.truth)
+        out["held_back"] = short(result)
+    if checked.truth:
+        out["rendered"] = short(evaluate(segmenter, checked.pictures, checked.truth)[0])
+    return out, found
+
+
+def short(result: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a card from full scores."""
+    instances = result["instances"]
+    keys = ("tp", "fp", "fn", "precision", "recall", "f1", "ap_50_95", "mean_iou_of_matched", "precision_over_40px")
+    figures = {k: instances[k] for k in keys if k in instances}
+    figures["crystal_iou"] = result["pixels"]["iou"][1]
+    return {"pictures": result["pictures"]} | {
+        k: round(v, 4) if isinstance(v, float) and math.isfinite(v) else v for k, v in figures.items()
+    }
