@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,21 @@ def export_crystals(net: CrystalNet, path: Path, *, card: dict[str, Any]) -> Pat
     names = [f"level_{s}" for s in STRIDES] + ["prototypes"]
     axes = {"picture": {2: "rows", 3: "columns"}} | {n: {2: f"{n}_rows", 3: f"{n}_columns"} for n in names}
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.onnx.export(
-        fused(net.eval()),
-        (x,),
-        str(path),
-        input_names=["picture"],
-        output_names=names,
-        dynamic_axes=axes,
-        opset_version=17,
-        # The initialisers keep the names of the parameters: `load_onnx` reads them back.
-        keep_initializers_as_inputs=False,
-        dynamo=False,
-    )
+    with warnings.catch_warnings():
+        # The exporter that keeps the names of parameters is the old one, and says that it is.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            fused(net.eval()),
+            (x,),
+            str(path),
+            input_names=["picture"],
+            output_names=names,
+            dynamic_axes=axes,
+            opset_version=17,
+            # The initialisers keep the names of the parameters: `load_onnx` reads them back.
+            keep_initializers_as_inputs=False,
+            dynamo=False,
+        )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     parameters = sum(p.numel() for p in net.parameters())
     head = {"task": TASK, "format_version": FORMAT_VERSION, "sha256": digest, "parameters": parameters}

@@ -112,7 +112,7 @@ def train_crystals(
         data = open_dataset(folder)
         named.append({"dataset": data.manifest.name, "version": data.manifest.version, "pictures": len(data)})
         learnt, kept = divided(data, held_back=held_back, seed=schedule.seed)
-        own += load_truth(learnt)
+        own += load_truth(data, files=learnt)
         held.pictures.update(kept.pictures)
         held.truth.update(kept.truth)
     mixed, checked = list(own), Held({}, {})
@@ -159,8 +159,8 @@ def train_crystals(
     return card
 
 
-def divided(data: Dataset, *, held_back: float, seed: int) -> tuple[Dataset, Held]:
-    """A dataset without the frames that are held back, and those.
+def divided(data: Dataset, *, held_back: float, seed: int) -> tuple[set[str], Held]:
+    """Files of a dataset to learn, and the frames that are held back.
 
     Raises
     ------
@@ -189,9 +189,7 @@ def divided(data: Dataset, *, held_back: float, seed: int) -> tuple[Dataset, Hel
     names = frames["file"].astype(str)
     kept = {f"{data.manifest.name}/{names[i]}": i for i in np.flatnonzero(~learn)}
     pictures: dict[str, Callable[[], Image]] = {n: partial(with_outlines.read, int(i)) for n, i in kept.items()}
-    return replace(data, frames=frames[learn].reset_index(drop=True)), Held(
-        pictures, {n: truth[names[i]] for n, i in kept.items()}
-    )
+    return set(names[learn]), Held(pictures, {n: truth[names[i]] for n, i in kept.items()})
 
 
 def _rehearsal(folder: Path, frames: int, *, seed: int, report: Report) -> tuple[list[Truth], Held]:
@@ -206,7 +204,7 @@ def _rehearsal(folder: Path, frames: int, *, seed: int, report: Report) -> tuple
     data = open_dataset(folder)
     marked = replace(data, frames=data.frames.assign(split=["train"] * frames + ["test"] * _CHECKED))
     learnt, checked = divided(marked, held_back=0.0, seed=seed)
-    return load_truth(learnt), checked
+    return load_truth(data, files=learnt), checked
 
 
 def _scores(weights: Path, settings: Any, held: Held, checked: Held) -> tuple[dict[str, Any], dict[str, Annotated]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,8 +82,15 @@ class Target:
     mask: NDArray[np.float32]
 
 
-def load_truth(dataset: Dataset | str | Path) -> list[Truth]:
+def load_truth(dataset: Dataset | str | Path, *, files: Collection[str] | None = None) -> list[Truth]:
     """Pictures and outlines of a dataset; of a rendered one, ghosts and the blur too.
+
+    Parameters
+    ----------
+    dataset
+        The dataset, or its folder.
+    files
+        Pictures to take; None: all that have outlines.
 
     Raises
     ------
@@ -97,7 +104,7 @@ def load_truth(dataset: Dataset | str | Path) -> list[Truth]:
     out = []
     for i, name in enumerate(data.frames["file"].astype(str)):
         entry = annotated.get(name)
-        if entry is None:
+        if entry is None or (files is not None and name not in files):
             continue
         grey = to_grey(np.asarray(data.read(i).data), bits=16)
         use = np.where(entry.ignore, 0, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ _MULTIPLE = 64
 _TILE = 1536
 """Edge of a tile, px; smaller pictures are taken whole."""
 _OVERLAP = 512
+_SEAM = 8
+"""Two tiles may see a centre this far apart, px."""
 _SAME = 0.5
 """Masks of more IoU are one particle."""
 
@@ -53,11 +55,36 @@ class CrystalsSegmenter:
             c = self.config.crystals
             object.__setattr__(self, "_session", load_session(str(weights_path(c.weights)), c.precision))
             if c.diameter_px is not None:
-                object.__setattr__(self, "scale", float(np.clip(TRAINED_PX / c.diameter_px, 0.25, 4.0)))
+                object.__setattr__(self, "scale", scale_for(c.diameter_px))
 
     def study(self, pictures: list[Prepared]) -> CrystalsSegmenter:
-        """The network needs no settling: polarity and levels are in what it was trained on."""
-        return self
+        """The segmenter with the scale that the particles of some pictures ask for, unless a diameter is given."""
+        if self.config.crystals.diameter_px is not None:
+            return self
+        chosen = pictures[:: max(1, len(pictures) // _STUDIED)][:_STUDIED]
+        return replace(self, scale=self._scale_of(chosen))
+
+    def _scale_of(self, pictures: list[Prepared]) -> float:
+        """Scale by which particles come into the range that the network was trained on.
+
+        Large ones are looked for in pictures a quarter as large, where they are seen whole; if they cover more than all
+        particles that the full picture shows, they settle the scale.
+        """
+        small, large = [], []
+        for picture in pictures:
+            small += [d for d in self._diameters(picture, 1.0) if d <= LARGEST_PX]
+            large += [d for d in self._diameters(picture, 0.25) if d > LARGEST_PX]
+        chosen = np.sort(large if sum(d * d for d in large) > sum(d * d for d in small) else small)
+        if not chosen.size:
+            return 1.0
+        # The median by area: specks are many everywhere.
+        return scale_for(float(chosen[np.searchsorted(np.cumsum(chosen**2), 0.5 * (chosen**2).sum())]))
+
+    def _diameters(self, picture: Prepared, scale: float) -> list[float]:
+        """Diameters of equal area, px of the picture itself, of what is surely a particle."""
+        found = replace(self, scale=scale).segment(picture).instances
+        sure = found.select(found.score >= _SURE)
+        return [2 * math.sqrt(int(np.count_nonzero(sure.crop(k))) / math.pi) for k in range(len(sure))]
 
     def segment(self, picture: Prepared) -> Segmentation:
         """Particles of one picture."""
@@ -81,21 +108,27 @@ class CrystalsSegmenter:
         kept: list[_Mask] = []
         for r0, c0, r1, c1 in tiles(rows, columns):
             outputs = self._session(grey[r0:r1, c0:c1])
-            for mask in _decoded(outputs, (r1 - r0, c1 - c0), least=self.config.crystals.least_score):
-                # A particle that a tile's edge cuts is seen whole by its neighbour, or by neither.
-                cut = (
-                    (mask.r0 <= 1 and r0 > 0)
-                    or (mask.c0 <= 1 and c0 > 0)
-                    or (mask.r1 >= r1 - r0 - 1 and r1 < rows)
-                    or (mask.c1 >= c1 - c0 - 1 and c1 < columns)
-                )
-                penalty = 0.5 if cut else 1.0
-                kept.append(mask.moved(r0, c0, penalty))
+            masks = _decoded(outputs, (r1 - r0, c1 - c0), least=self.config.crystals.least_score)
+            # A tile answers for the bodies whose centre lies in its own part; what two see at a seam is one.
+            kept += [
+                replace(m, r0=m.r0 + r0, c0=m.c0 + c0)
+                for m in masks
+                if _owns(m.y + r0, r0, r1, rows) and _owns(m.x + c0, c0, c1, columns)
+            ]
         return _suppressed(kept)
 
 
-TRAINED_PX = 40.0
-"""Typical diameter of the particles that the network was trained on."""
+SMALLEST_PX, LARGEST_PX = 10.0, 320.0
+"""Typical diameters that the network sees well in a picture as it is."""
+_STUDIED, _SURE = 3, 0.5
+
+
+def scale_for(diameter_px: float) -> float:
+    """Factor by which a picture is resized so that particles of a typical diameter are seen well, 0.25 to 4."""
+    fitting = float(np.clip(diameter_px, SMALLEST_PX, LARGEST_PX))
+    # Well inside the range, where it has to be changed at all.
+    wanted = fitting if fitting == diameter_px else 1.6 * SMALLEST_PX if diameter_px < fitting else LARGEST_PX / 2
+    return float(np.clip(wanted / diameter_px, 0.25, 4.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +138,8 @@ class _Mask:
     crop: NDArray[np.uint8]
     score: float
     kind: int
-    rank: float
+    x: float
+    y: float
 
     @property
     def r1(self) -> int:
@@ -114,9 +148,6 @@ class _Mask:
     @property
     def c1(self) -> int:
         return self.c0 + self.crop.shape[1]
-
-    def moved(self, rows: int, columns: int, penalty: float) -> _Mask:
-        return _Mask(self.r0 + rows, self.c0 + columns, self.crop, self.score, self.kind, self.score * penalty)
 
 
 def tiles(rows: int, columns: int) -> list[tuple[int, int, int, int]]:
@@ -127,10 +158,16 @@ def tiles(rows: int, columns: int) -> list[tuple[int, int, int, int]]:
             return [(0, n)]
         count = math.ceil((n - _OVERLAP) / (_TILE - _OVERLAP))
         # Starts on whole cells of the coarsest level, so that a tile sees what the whole picture would show.
-        starts = [min(k * (_TILE - _OVERLAP), n - _TILE) // _MULTIPLE * _MULTIPLE for k in range(count)]
-        return [(s, min(s + _TILE + _MULTIPLE, n)) for s in starts]
+        starts = [k * (_TILE - _OVERLAP) // _MULTIPLE * _MULTIPLE for k in range(count)]
+        return [(s, n if s == starts[-1] else s + _TILE) for s in starts]
 
     return [(a, c, b, d) for a, b in spans(rows) for c, d in spans(columns)]
+
+
+def _owns(at: float, low: int, high: int, end: int) -> bool:
+    """Whether a coordinate lies in the part of a tile from `low` to `high` that no neighbour answers for."""
+    half = _OVERLAP / 2 - _SEAM
+    return (low == 0 or at >= low + half) and (high == end or at < high - half)
 
 
 def _decoded(outputs: list[Floats], shape: tuple[int, int], *, least: float) -> list[_Mask]:
@@ -147,17 +184,18 @@ def _decoded(outputs: list[Floats], shape: tuple[int, int], *, least: float) -> 
         if crop.sum() < 6:
             continue
         score = float(values[k, 0])
-        out.append(_Mask(int(r0 + i[0]), int(c0 + j[0]), crop, score, int(kinds[k]), score))
+        x, y = float(values[k, 1]), float(values[k, 2])
+        out.append(_Mask(int(r0 + i[0]), int(c0 + j[0]), crop, score, int(kinds[k]), x, y))
     return out
 
 
 def _suppressed(masks: list[_Mask]) -> list[_Mask]:
     """Of masks that are much alike the best one, in the order of the picture."""
     kept: list[_Mask] = []
-    for mask in sorted(masks, key=lambda m: (-m.rank, m.r0, m.c0)):
+    for mask in sorted(masks, key=lambda m: (-m.score, m.r0, m.c0)):
         if all(_iou(mask, other) <= _SAME for other in kept):
             kept.append(mask)
-    return sorted(kept, key=lambda m: (m.r0, m.c0, m.rank))
+    return sorted(kept, key=lambda m: (m.r0, m.c0, m.score))
 
 
 def _iou(a: _Mask, b: _Mask) -> float:
@@ -190,7 +228,7 @@ def _unscaled(mask: _Mask, scale: float, shape: tuple[int, int]) -> _Mask | None
     if not i.size:
         return None
     crop = np.ascontiguousarray(crop[i[0] : i[-1] + 1, j[0] : j[-1] + 1])
-    return _Mask(int(a + i[0]), int(b + j[0]), crop, mask.score, mask.kind, mask.rank)
+    return replace(mask, r0=int(a + i[0]), c0=int(b + j[0]), crop=crop)
 
 
 def _within(mask: _Mask, inside: NDArray[np.bool_]) -> _Mask | None:
@@ -200,7 +238,7 @@ def _within(mask: _Mask, inside: NDArray[np.bool_]) -> _Mask | None:
         return None
     i, j = np.flatnonzero(crop.any(axis=1)), np.flatnonzero(crop.any(axis=0))
     crop = np.ascontiguousarray(crop[i[0] : i[-1] + 1, j[0] : j[-1] + 1])
-    return _Mask(int(mask.r0 + i[0]), int(mask.c0 + j[0]), crop, mask.score, mask.kind, mask.rank)
+    return replace(mask, r0=int(mask.r0 + i[0]), c0=int(mask.c0 + j[0]), crop=crop)
 
 
 def _instances(masks: list[_Mask], picture: Prepared) -> Instances:

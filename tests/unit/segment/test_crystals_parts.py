@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from crystalscope.errors import ReadError
+from crystalscope.segment.crystals import _owns, scale_for, tiles
 from crystalscope.segment.decode import candidates, distinct, draw, largest_part
 from crystalscope.segment.layout import (
     CHANNELS,
@@ -17,6 +18,7 @@ from crystalscope.segment.layout import (
     STRIDES,
     Box,
     levels_of,
+    levels_of_grey,
     normalised,
     oriented_box,
     slots_of,
@@ -91,9 +93,9 @@ def test_oriented_box_of_a_turned_rectangle():
 
 def test_normalised_does_not_stretch_noise(rng):
     flat = (0.7 + 0.002 * rng.standard_normal((90, 90))).astype(np.float32)
-    assert np.abs(normalised(flat)).max() < 0.4
+    assert np.abs(normalised(flat, levels_of_grey(flat))).max() < 0.4
     flat[20:50, 20:50] = 0.1
-    assert normalised(flat).min() == pytest.approx(-2, abs=0.1)
+    assert normalised(flat, levels_of_grey(flat)).min() == pytest.approx(-2, abs=0.1)
 
 
 def test_largest_part_fills_holes():
@@ -122,3 +124,26 @@ def test_weights_that_are_missing_or_damaged(tmp_path):
     file.with_suffix(".json").write_text(card % ("crystals", 1, "0" * 64))
     with pytest.raises(ReadError, match="SHA-256"):
         read_card(file, task="crystals", format_version=1)
+
+
+@pytest.mark.parametrize("n", [1536, 1537, 2000, 2848, 4288])
+def test_every_centre_belongs_to_a_tile_and_lies_well_inside(n):
+    spans = sorted({(a, b) for a, _, b, _ in tiles(n, 64)})
+    assert spans[0][0] == 0
+    assert spans[-1][1] == n
+    assert all(a % 64 == 0 for a, _ in spans)
+    for at in range(n):
+        owners = [(a, b) for a, b in spans if _owns(at, a, b, n)]
+        assert owners
+        for a, b in owners:
+            assert a == 0 or at - a >= 248
+            assert b == n or b - at >= 248
+    assert tiles(1000, 1112) == [(0, 0, 1000, 1112)]
+
+
+def test_scale_is_left_alone_where_particles_are_seen_well():
+    assert scale_for(10.0) == scale_for(40.0) == scale_for(320.0) == 1.0
+    assert scale_for(5.0) == pytest.approx(3.2)
+    assert scale_for(500.0) == pytest.approx(0.32)
+    assert scale_for(5000.0) == 0.25
+    assert scale_for(1.0) == 4.0

@@ -1,0 +1,223 @@
+"""Training of the network `crystals` on a few small pictures: what must hold whatever is learnt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from crystalscope.config import AnalyzeConfig  # noqa: E402
+from crystalscope.core import Image  # noqa: E402
+from crystalscope.datasets import open_dataset, write_scenes  # noqa: E402
+from crystalscope.errors import InputError, ReadError  # noqa: E402
+from crystalscope.io.manifest import Manifest, read_manifest, write_manifest  # noqa: E402
+from crystalscope.learn.evaluate import found_in  # noqa: E402
+from crystalscope.learn.export import export_crystals, load_onnx  # noqa: E402
+from crystalscope.learn.job import divided, train_crystals  # noqa: E402
+from crystalscope.learn.loss import crystal_loss  # noqa: E402
+from crystalscope.learn.net import CrystalNet, fused  # noqa: E402
+from crystalscope.learn.samples import Truth, batches, load_truth, sample  # noqa: E402
+from crystalscope.learn.train import Schedule, train  # noqa: E402
+from crystalscope.scenes import preset, scenes_of  # noqa: E402
+from crystalscope.segment.crystals import CrystalsSegmenter  # noqa: E402
+
+TINY = Schedule(steps=4, sizes=(64, 96), pixels=2 * 96 * 96, checkpoint_every=2)
+
+
+@pytest.fixture(scope="module")
+def small_set(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("set")
+    recipe = preset("backlit-crystals").changed(instrument={"rows": 160, "columns": 192})
+    return write_scenes(
+        scenes_of(recipe, frames=5, seed=3, workers=1), folder, manifest=Manifest(name="small", version="1")
+    )
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("net") / "net.onnx"
+    net = CrystalNet()
+    net(torch.randn(2, 1, 128, 128))
+    export_crystals(net, path, card={"seed": 0})
+    return path
+
+
+def test_fused_network_is_the_same_function():
+    torch.manual_seed(1)
+    net = CrystalNet()
+    for _ in range(2):
+        net(torch.randn(2, 1, 128, 128))
+    x = torch.randn(1, 1, 128, 192)
+    with torch.no_grad():
+        for a, b in zip(net.eval()(x), fused(net)(x), strict=True):
+            assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_weights_go_to_onnx_and_back(untrained):
+    import onnxruntime
+
+    net = load_onnx(untrained).eval()
+    x = torch.randn(1, 1, 128, 192)
+    with torch.no_grad():
+        own = [o.numpy() for o in net(x)]
+    for a, b in zip(own, onnxruntime.InferenceSession(str(untrained)).run(None, {"picture": x.numpy()}), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    assert untrained.stat().st_size < 10_000_000
+
+
+def test_what_is_no_network_is_refused(tmp_path, untrained):
+    import onnx
+
+    (tmp_path / "no.onnx").write_bytes(b"no network")
+    with pytest.raises(ReadError, match="expected a network"):
+        load_onnx(tmp_path / "no.onnx")
+    model = onnx.load(str(untrained))
+    del model.graph.initializer[0]
+    onnx.save(model, str(tmp_path / "less.onnx"))
+    with pytest.raises(ReadError, match="are missing"):
+        load_onnx(tmp_path / "less.onnx")
+
+
+def test_samples_keep_outlines_on_their_bodies():
+    outlines = [
+        np.array(p, dtype=np.float32) for p in ([(30, 40), (90, 60), (80, 90)], [(120, 30), (180, 34), (176, 120)])
+    ]
+    inside = np.zeros((160, 200), np.uint8)
+    for p in outlines:
+        cv2.fillPoly(inside, [np.round(p * 16 - 8).astype(np.int32)], 1, shift=4)
+    grey = (0.3 + 0.4 * inside).astype(np.float32)
+    truth = Truth(grey, [[p] for p in outlines], np.zeros(2, np.int64), np.ones(2, np.int64))
+    rng = np.random.default_rng(0)
+    alike = []
+    for _ in range(60):
+        picture, targets = sample(truth, size=96, rng=rng)
+        assert picture.shape == (96, 96)
+        assert picture.dtype == np.float32
+        for t in targets:
+            points = np.round(t.points - 0.5).astype(int)
+            ok = ((points >= 0) & (points < 96)).all(axis=2)
+            values = picture[points[..., 1].clip(0, 95), points[..., 0].clip(0, 95)][ok]
+            if np.ptp(t.mask[ok]):
+                alike.append(abs(np.corrcoef(values, t.mask[ok])[0, 1]))
+    assert len(alike) > 40
+    assert np.median(alike) > 0.9
+
+
+def test_ghosts_of_rendered_pictures_are_not_to_be_found(small_set):
+    truth = load_truth(small_set)
+    assert [t.grey.shape for t in truth] == [(160, 192)] * 5
+    assert any((t.use == -1).any() for t in truth)
+    assert len(load_truth(small_set, files={"images/frame_00001.jpg"})) == 1
+
+
+def test_loss_falls_on_one_batch(small_set):
+    torch.manual_seed(0)
+    pictures, targets = batches(load_truth(small_set), size=128, count=3, rng=np.random.default_rng(4))
+    net = CrystalNet()
+    optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(12):
+        loss, parts = crystal_loss(net(torch.from_numpy(pictures)), targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.8 * losses[0]
+    assert set(parts) == {"score", "box", "mask", "kind", "iou"}
+
+
+def test_loss_without_bodies_is_finite():
+    loss, _ = crystal_loss(CrystalNet()(torch.zeros(2, 1, 64, 64)), [[], []])
+    assert torch.isfinite(loss)
+    loss.backward()
+
+
+def test_interrupted_training_gives_the_result_of_an_uninterrupted_one(small_set, tmp_path):
+    truth = load_truth(small_set)
+
+    class Stop(Exception):
+        pass
+
+    def stop(step, parts):
+        if step == 3:
+            raise Stop
+
+    whole = train(truth, tmp_path / "whole", schedule=TINY)
+    with pytest.raises(Stop):
+        train(truth, tmp_path / "cut", schedule=TINY, report=stop)
+    resumed = train(truth, tmp_path / "cut", schedule=TINY)
+    for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    with pytest.raises(InputError, match="checkpoint of this training"):
+        train(truth, tmp_path / "cut", schedule=replace(TINY, seed=1))
+
+
+def test_fine_tuning_writes_weights_card_and_pictures(small_set, untrained, tmp_path):
+    seen = []
+    card = train_crystals(
+        [small_set],
+        tmp_path,
+        start=untrained,
+        schedule=TINY,
+        held_back=0.4,
+        rehearse=0,
+        command="crystalscope train crystals …",
+        progress=lambda *a: seen.append(a),
+    )
+    written = json.loads((tmp_path / "crystals.json").read_text())
+    assert written["task"] == "crystals"
+    assert written["from"] == "net.onnx"
+    assert len(written["held_back"]) == 2
+    assert {"before", "after", "schedule", "learnt", "seed", "command"} <= written.keys()
+    assert written["before"]["held_back"]["pictures"] == card["after"]["held_back"]["pictures"] == 2
+    for name in ("crystals.onnx", "training.png", "held-back.png", "log.csv"):
+        assert (tmp_path / name).stat().st_size > 0
+    assert seen[-1] == ("steps", 4, 4)
+    # The weights run.
+    segmenter = CrystalsSegmenter(AnalyzeConfig(crystals={"weights": str(tmp_path / "crystals.onnx")}))
+    data = open_dataset(small_set)
+    a, b = (found_in(segmenter, data.read(0)) for _ in range(2))
+    np.testing.assert_array_equal(a.pixels, b.pixels)
+
+
+def test_frames_are_held_back_whole_and_by_experiment(small_set):
+    data = open_dataset(small_set)
+    frames = data.frames.assign(experiment=["a", "a", "b", "c", "d"])
+    learnt, held = divided(replace(data, frames=frames), held_back=0.4, seed=0)
+    names = dict(zip(frames["file"], frames["experiment"], strict=True))
+    groups = {names[n] for n in learnt}
+    assert groups.isdisjoint({names[n.removeprefix("small/")] for n in held.truth})
+    given = frames.assign(split=["train", "test", "train", "train", "validation"])
+    learnt, held = divided(replace(data, frames=given), held_back=0.0, seed=0)
+    assert len(learnt) == 3
+    assert len(held.truth) == 2
+    with pytest.raises(InputError, match="at least 3 pictures"):
+        divided(replace(data, annotations=()), held_back=0.2, seed=0)
+
+
+def test_a_dataset_without_outlines_is_refused(small_set, tmp_path):
+    import shutil
+
+    folder = tmp_path / "bare"
+    shutil.copytree(small_set, folder)
+    (folder / "annotations.coco.json").unlink()
+    (folder / "particles.csv").unlink()
+    write_manifest(folder, read_manifest(folder).model_copy(update={"annotations": ""}))
+    with pytest.raises(InputError, match="expected outlines"):
+        train_crystals([folder], tmp_path / "out", start=None, schedule=TINY, held_back=0.0, rehearse=0)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (40, 700), (64, 64), (129, 65)])
+def test_small_and_odd_pictures(untrained, shape):
+    segmenter = CrystalsSegmenter(AnalyzeConfig(crystals={"weights": str(untrained), "least_score": 0.005}))
+    grey = (128 + 20 * np.random.default_rng(0).standard_normal(shape)).clip(0, 255).astype(np.uint8)
+    found = found_in(segmenter, Image(grey, None, source="a.png"))
+    assert (found.boxes[:, 2] <= shape[0]).all()
+    assert (found.boxes[:, 3] <= shape[1]).all()
