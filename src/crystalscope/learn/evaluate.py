@@ -20,10 +20,11 @@ from crystalscope.segment import Segmenter
 
 
 def found_in(segmenter: Segmenter, image: Image) -> Instances:
-    """Particles of one picture, prepared as `analyze` does."""
+    """Particles in focus in one picture, prepared as `analyze` does."""
     bits = 8 if image.data.dtype == np.uint8 else 16
     picture = prepare(image, to_grey(image.data, bits=bits), config=AnalyzeConfig().prepare)
-    return segmenter.segment(picture).instances
+    found = segmenter.segment(picture).instances
+    return found.select(found.in_focus)
 
 
 def evaluate(

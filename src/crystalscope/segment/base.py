@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from crystalscope.config import AnalyzeConfig
 from crystalscope.core import Instances
@@ -56,12 +58,26 @@ class Segmenter(Protocol):
         ...
 
 
-def with_sharpness(instances: Instances, picture: Prepared) -> Instances:
-    """The particles with the sharpness of their edges, as far as their segmenter has not measured it."""
-    contrast = np.abs(picture.grey / np.maximum(picture.background, 1e-6) - 1).astype(np.float32)
-    sharp, reach = sharpness_maps(contrast, noise=picture.noise)
+def with_sharpness(instances: Instances, picture: Prepared, config: AnalyzeConfig) -> Instances:
+    """The particles with the sharpness of their edges against the background, of either sign."""
+    contrast = np.abs(picture.grey - picture.background)
+    # One factor for the whole picture: the background of a dark field is no measure of contrast.
+    scale = np.float32(max(float(np.median(picture.background)), 0.1))
+    if config.prepare.smooth_sigma_px > 0:
+        contrast = cv2.GaussianBlur(contrast, (0, 0), config.prepare.smooth_sigma_px)
+    sharp, reach = sharpness_maps(contrast / scale, noise=picture.noise / float(scale))
     sharpness, _ = edge_sharpness(instances, sharp, reach)
-    return replace(instances, focus=np.asarray(sharpness, dtype=np.float32))
+    return replace(instances, focus=sharpness)
+
+
+def widest_edges(instances: Instances, config: AnalyzeConfig) -> NDArray[np.float64]:
+    """(n,) px: the widest edge with which each particle is in focus, see `config.FocusConfig`."""
+    areas = (
+        np.add.reduceat(instances.pixels, instances.offsets[:-1], dtype=np.float64) if len(instances) else np.zeros(0)
+    )
+    ecd = np.sqrt(4 / np.pi * areas)
+    focus = config.focus
+    return np.minimum(focus.max_edge_px + focus.max_edge_share * ecd, focus.max_edge_limit_px)
 
 
 def make_segmenter(config: AnalyzeConfig) -> Segmenter:

@@ -16,7 +16,7 @@ from crystalscope.config import AnalyzeConfig
 from crystalscope.core import Instances
 from crystalscope.errors import ReadError
 from crystalscope.prepare import Prepared
-from crystalscope.segment.base import Segmentation, with_sharpness
+from crystalscope.segment.base import Segmentation, widest_edges, with_sharpness
 from crystalscope.segment.decode import candidates, distinct, draw, largest_part
 from crystalscope.segment.layout import STRIDES, levels_of_grey, normalised
 from crystalscope.weights import read_card, weights_path
@@ -100,8 +100,13 @@ class CrystalsSegmenter:
         masks = [m for m in (_unscaled(m, self.scale, shape) for m in found) if m is not None]
         if inside is not None:
             masks = [m for m in (_within(m, inside) for m in masks) if m is not None]
-        instances = with_sharpness(_instances(masks, picture), picture)
-        return Segmentation(instances, 0, f"crystals, {self.config.crystals.precision}, scale {self.scale:.3g}")
+        large = [m for m in masks if np.count_nonzero(m.crop) >= self.config.post.min_area_px]
+        instances = with_sharpness(_instances(large, picture), picture, self.config)
+        if self.config.focus.gate:
+            sharp = np.nan_to_num(instances.focus * widest_edges(instances, self.config), nan=1.0) >= 1
+            instances = replace(instances, in_focus=sharp)
+        gated = len(masks) - len(large)
+        return Segmentation(instances, gated, f"crystals, {self.config.crystals.precision}, scale {self.scale:.3g}")
 
     def _found(self, grey: Floats) -> list[_Mask]:
         rows, columns = grey.shape

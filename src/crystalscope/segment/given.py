@@ -79,7 +79,7 @@ class GivenSegmenter:
                 f" got {found.field.shape[1]} x {found.field.shape[0]} px; export them at the size of the picture"
             )
         found = replace(found, field=picture.field)
-        return Segmentation(with_sharpness(found, picture), 0, f"given {self._digest[:8]}".strip())
+        return Segmentation(with_sharpness(found, picture, self.config), 0, f"given {self._digest[:8]}".strip())
 
 
 def _label_pictures(folder: Path) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from crystalscope.config import AnalyzeConfig
 from crystalscope.core import Instances
 from crystalscope.errors import InputError
 from crystalscope.prepare import Prepared, edge_sharpness, sharpness_maps
-from crystalscope.segment.base import Segmentation
+from crystalscope.segment.base import Segmentation, widest_edges
 from crystalscope.segment.post import post_process
 from crystalscope.segment.regions import Crop, crops_of, half_contrast_crops
 from crystalscope.segment.tree import choose_regions
@@ -190,15 +190,11 @@ def _judged(
     The confidence is a product of two logistic terms, each 1/2 at its gate: the widest edge allowed at the
     particle's size over the width of its edge, and its edge contrast over the least that is allowed.
     """
-    areas = np.add.reduceat(instances.pixels, instances.offsets[:-1], dtype=np.float64) if len(instances) else 0.0
-    focus = config.focus
-    ecd = np.sqrt(4 / np.pi * areas)
-    widest = np.minimum(focus.max_edge_px + focus.max_edge_share * ecd, focus.max_edge_limit_px)
     # A particle without outline inside the picture cannot be judged and is kept.
-    q = np.nan_to_num(sharpness * widest, nan=1.0)
+    q = np.nan_to_num(sharpness * widest_edges(instances, config), nan=1.0)
     k = np.nan_to_num(edge / max(config.threshold.min_contrast, 1e-6), nan=1.0)
     score = 1 / (1 + np.exp(-6 * (q - 1))) / (1 + np.maximum(k, 1e-6) ** -3.0)
-    in_focus = (q >= 1) & (k >= 1) if focus.gate else np.ones(len(instances), dtype=bool)
+    in_focus = (q >= 1) & (k >= 1) if config.focus.gate else np.ones(len(instances), dtype=bool)
     return replace(instances, score=score.astype(np.float32), focus=sharpness, in_focus=in_focus)
 
 
