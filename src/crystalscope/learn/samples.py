@@ -26,6 +26,8 @@ REACH = 1.35
 """Size of that grid relative to the box, and at least this many px more."""
 MARGIN_PX = 3.0
 _LEAST_SIDE = 4.0
+_PREFERENCE = 0.75
+_LEAST_SCALE = 0.3
 _LEAST_SEEN = 0.12
 
 
@@ -49,6 +51,11 @@ class Truth:
     outlines: list[list[NDArray[np.float32]]]
     kind: NDArray[np.int64]
     use: NDArray[np.int64]
+
+    @cached_property
+    def extents(self) -> NDArray[np.float64]:
+        """(n,) diagonal of each body's bounding box, px."""
+        return np.array([np.hypot(*np.ptp(np.concatenate(p), axis=0)) for p in self.outlines])
 
     @cached_property
     def levels(self) -> NDArray[np.float64]:
@@ -164,7 +171,12 @@ def sample(
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     found = np.flatnonzero(truth.use == 1)
     if place and found.size and rng.random() < 0.8:
-        points = truth.outlines[int(rng.choice(found))][0]
+        # Large bodies and agglomerates are few beside specks: they are taken more often, and shown whole.
+        weight = truth.extents[found] ** _PREFERENCE
+        chosen = int(rng.choice(found, p=weight / weight.sum()))
+        points = truth.outlines[chosen][0]
+        if truth.extents[chosen] * scale > 0.9 * size:
+            scale = max(rng.uniform(0.4, 0.9) * size / truth.extents[chosen], _LEAST_SCALE)
         centre = points.mean(axis=0) + rng.uniform(-0.35, 0.35, 2) * size / scale
     else:
         centre = rng.uniform(0, 1, 2) * [columns, rows]
