@@ -29,7 +29,7 @@ def data() -> Path:
 
 @pytest.fixture
 def config() -> AnalyzeConfig:
-    return load_config(size={"replicates": 100}, report={"overlays": 1, "montage": 4})
+    return load_config(segmenter="threshold", size={"replicates": 100}, report={"overlays": 1, "montage": 4})
 
 
 def picture(discs: list[tuple[float, float, float]] = (), *, shape=(120, 160), noise=0.5, seed=0) -> np.ndarray:

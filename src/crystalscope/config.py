@@ -188,7 +188,7 @@ class ReportConfig(Table):
 class AnalyzeConfig(Table):
     """Everything that `crystalscope analyze` can be told; written as resolved to RUN/run.toml."""
 
-    segmenter: str = "threshold"
+    segmenter: str = "crystals"
     input: InputConfig = InputConfig()
     prepare: PrepareConfig = PrepareConfig()
     threshold: ThresholdConfig = ThresholdConfig()

@@ -25,7 +25,7 @@ runner = CliRunner()
 
 def test_analyze_and_score(folder, tmp_path):
     out = tmp_path / "run"
-    got = runner.invoke(app, ["analyze", str(folder), "--scale", "2", "--out", str(out)])
+    got = runner.invoke(app, ["analyze", str(folder), "--scale", "2", "--out", str(out), "--segmenter", "threshold"])
     assert got.exit_code == 0, got.output
     assert "particles in focus were counted in 6 frames" in got.output
     assert "ISO 13322-1" in got.output

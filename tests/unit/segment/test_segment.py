@@ -27,7 +27,7 @@ def prepared(data, config=None):
 
 
 def found(data, **tables):
-    config = load_config(**tables)
+    config = load_config(segmenter="threshold", **tables)
     return make_segmenter(config).segment(prepared(data, config))
 
 
@@ -56,7 +56,7 @@ def test_light_on_dark_and_two_sided():
 
 
 def test_a_run_settles_on_one_polarity():
-    config = load_config()
+    config = load_config(segmenter="threshold")
     pictures = [prepared(picture(seed=i)) for i in range(3)] + [prepared(255 - picture(DISCS))]
     assert "light" in make_segmenter(config).study(pictures).segment(pictures[0]).method
     assert np.all(polarity_evidence(pictures[0]) == 0)
@@ -167,8 +167,8 @@ def test_a_convex_particle_is_not_split(rng):
 
 
 def test_contract_of_the_built_in():
-    check_segmenter(make_segmenter(load_config()))
-    with pytest.raises(ConfigError, match="one of the segmenters threshold"):
+    check_segmenter(make_segmenter(load_config(segmenter="threshold")))
+    with pytest.raises(ConfigError, match="one of the segmenters crystals, given, threshold"):
         make_segmenter(load_config(segmenter="magic"))
 
 
@@ -181,7 +181,7 @@ def test_contract_catches_a_bad_one():
             return self
 
         def segment(self, picture):
-            i = make_segmenter(load_config()).segment(picture).instances
+            i = make_segmenter(load_config(segmenter="threshold")).segment(picture).instances
             self.n += 1
             return Segmentation(i if self.n < 7 else i.select(np.zeros(len(i), bool)))
 
