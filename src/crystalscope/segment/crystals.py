@@ -30,6 +30,9 @@ _TILE = 1536
 _OVERLAP = 512
 _SEAM = 8
 """Two tiles may see a centre this far apart, px."""
+_COARSE = 0.3
+_LARGE = 90.0
+"""Bodies of at least this diameter (network px) are taken from the picture that is seen from afar too."""
 _SAME = 0.5
 """Masks of more IoU are one particle."""
 
@@ -92,12 +95,11 @@ class CrystalsSegmenter:
         seen = picture.grey[::3, ::3] if inside is None else picture.grey[inside][::9]
         grey = normalised(picture.grey, levels_of_grey(seen))
         shape = grey.shape
-        if self.scale != 1.0:
-            size = (max(1, round(shape[1] * self.scale)), max(1, round(shape[0] * self.scale)))
-            mode = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_CUBIC
-            grey = cv2.resize(grey, size, interpolation=mode)
-        found = self._found(grey)
-        masks = [m for m in (_unscaled(m, self.scale, shape) for m in found) if m is not None]
+        masks = self._seen_at(grey, self.scale)
+        if min(shape) * self.scale * _COARSE >= _MULTIPLE:
+            # Large bodies once more from afar, where both their sides are close together.
+            masks += [m for m in self._seen_at(grey, self.scale * _COARSE) if m.size * self.scale >= _LARGE]
+            masks = _suppressed(masks)
         if inside is not None:
             masks = [m for m in (_within(m, inside) for m in masks) if m is not None]
         large = [m for m in masks if np.count_nonzero(m.crop) >= self.config.post.min_area_px]
@@ -107,6 +109,14 @@ class CrystalsSegmenter:
             instances = replace(instances, in_focus=sharp)
         gated = len(masks) - len(large)
         return Segmentation(instances, gated, f"crystals, {self.config.crystals.precision}, scale {self.scale:.3g}")
+
+    def _seen_at(self, grey: Floats, scale: float) -> list[_Mask]:
+        """What the network finds in a picture resized by a factor, in px of the picture."""
+        if scale == 1.0:
+            return self._found(grey)
+        size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+        small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+        return [m for m in (_unscaled(m, scale, grey.shape) for m in self._found(small)) if m is not None]
 
     def _found(self, grey: Floats) -> list[_Mask]:
         rows, columns = grey.shape
@@ -123,7 +133,7 @@ class CrystalsSegmenter:
         return _suppressed(kept)
 
 
-SMALLEST_PX, LARGEST_PX = 10.0, 320.0
+SMALLEST_PX, LARGEST_PX = 10.0, 600.0
 """Typical diameters that the network sees well in a picture as it is."""
 _STUDIED, _SURE = 3, 0.5
 
@@ -145,6 +155,11 @@ class _Mask:
     kind: int
     x: float
     y: float
+
+    @property
+    def size(self) -> float:
+        """Diameter of equal area, px."""
+        return 2 * math.sqrt(np.count_nonzero(self.crop) / math.pi)
 
     @property
     def r1(self) -> int:
