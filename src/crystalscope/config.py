@@ -120,7 +120,7 @@ class FocusConfig(Table):
     """The gate that keeps out-of-focus particles out of the counts."""
 
     gate: bool = True
-    max_edge_px: Positive = 4.0
+    max_edge_px: Positive = 3.5
     max_edge_share: NonNegative = 0.2
     """A particle is in focus while its edge is at most max_edge_px + max_edge_share * ECD px wide: what blurs
     a small particle beyond measuring leaves a large one measurable."""

@@ -223,7 +223,7 @@ def _scores(weights: Path, settings: Any, held: Held, checked: Held) -> tuple[di
 def short(result: dict[str, Any]) -> dict[str, Any]:
     """The figures of a card from full scores."""
     instances = result["instances"]
-    keys = ("tp", "fp", "fn", "precision", "recall", "f1", "ap_50_95", "mean_iou_of_matched", "precision_over_40px")
+    keys = ("tp", "fp", "fn", "precision", "recall", "f1", "AP50:95", "mean_iou_of_matched", "precision_over_40px")
     figures = {k: instances[k] for k in keys if k in instances}
     figures["crystal_iou"] = result["pixels"]["iou"][1]
     return {"pictures": result["pictures"]} | {

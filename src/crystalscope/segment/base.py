@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
@@ -63,9 +64,12 @@ def with_sharpness(instances: Instances, picture: Prepared, config: AnalyzeConfi
     contrast = np.abs(picture.grey - picture.background)
     # One factor for the whole picture: the background of a dark field is no measure of contrast.
     scale = np.float32(max(float(np.median(picture.background)), 0.1))
-    if config.prepare.smooth_sigma_px > 0:
-        contrast = cv2.GaussianBlur(contrast, (0, 0), config.prepare.smooth_sigma_px)
-    sharp, reach = sharpness_maps(contrast / scale, noise=picture.noise / float(scale))
+    noise, sigma = picture.noise / float(scale), config.prepare.smooth_sigma_px
+    if sigma > 0:
+        contrast = cv2.GaussianBlur(contrast, (0, 0), sigma)
+        # White noise after the Gaussian.
+        noise *= min(1.0, 1 / (2 * math.sqrt(math.pi) * sigma))
+    sharp, reach = sharpness_maps(contrast / scale, noise=noise)
     sharpness, _ = edge_sharpness(instances, sharp, reach)
     return replace(instances, focus=sharpness)
 

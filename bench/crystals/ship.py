@@ -1,0 +1,142 @@
+"""From nothing to the shipped weights of the network `crystals`.
+
+python -m bench.crystals.ship data --data DIR            renders the sets (an hour on two cores at most)
+python -m bench.crystals.ship train --data DIR --out RUN  trains; goes on where it was interrupted
+python -m bench.crystals.ship card RUN --scores FILE      exports RUN's network with its card into the package
+
+FILE is written by `python -m bench.crystals.evaluate … --out FILE`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.crystals.spheres import write_spheres
+from crystalscope import __version__
+from crystalscope.learn.export import export_crystals
+from crystalscope.learn.net import CrystalNet
+from crystalscope.learn.samples import Truth, describe, load_truth
+from crystalscope.learn.train import Schedule, train
+
+
+@dataclass(frozen=True)
+class Part:
+    """A set of pictures: recipe, number, seed, and how often each is taken in each stage."""
+
+    name: str
+    recipe: str
+    frames: int
+    seed: int
+    weights: tuple[int, ...]
+
+
+PARTS = (
+    Part("crystals", "varied-crystals", 240, 2001, (2, 1)),
+    Part("varied_a", "varied", 260, 2002, (1, 1)),
+    Part("needles", "varied-needles", 220, 2003, (1, 2)),
+    Part("round", "varied-round", 130, 2004, (1, 1)),
+    Part("varied_b", "varied", 240, 2005, (1, 1)),
+)
+SPHERES = (6, 6)
+STAGES = (Schedule(steps=5000), Schedule(steps=1500, rate=1e-3, seed=1, checkpoint_every=100))
+LIMITS = (
+    "Crossing needles at high loading: many are missed or found too short.",
+    "Agglomerates of touching crystals often come out as their members.",
+    "Trained on transmitted, reflected and polarised light as rendered; other optics (holography, fluorescence) not.",
+    "Below 8 px across nothing is counted; lengths of needles thinner than 3 px are not to be trusted.",
+)
+
+
+def render(folder: Path, spheres: Path) -> None:
+    """Render the sets that are not there."""
+    for part in PARTS:
+        out = folder / part.name
+        if not (out / "dataset.toml").exists():
+            command = ["scenes", "render", part.recipe, "--out", str(out), "-n", str(part.frames)]
+            subprocess.run([sys.executable, "-m", "crystalscope.cli", *command, "--seed", str(part.seed)], check=True)
+    if not (folder / "spheres").exists():
+        write_spheres(spheres, folder / "spheres")
+
+
+def mixture(folder: Path, stage: int) -> list[Truth]:
+    """Pictures of a stage, repeated by their weights."""
+    out: list[Truth] = []
+    for part in PARTS:
+        out += load_truth(folder / part.name) * part.weights[stage]
+    return out + load_truth(folder / "spheres") * SPHERES[stage]
+
+
+def run(folder: Path, out: Path) -> None:
+    """Train all stages."""
+    net: CrystalNet | None = None
+    for stage, schedule in enumerate(STAGES):
+        where = out / f"stage{stage}"
+        done = where / "mean.pt"
+        if not done.exists():
+            net = train(mixture(folder, stage), where, schedule=schedule, start=net, report=_told)
+            torch.save(net.state_dict(), done)
+        net = CrystalNet()
+        net.load_state_dict(torch.load(done, weights_only=True))
+
+
+def _told(step: int, parts: dict[str, float]) -> None:
+    if step % 50 == 0:
+        print(step, " ".join(f"{k} {v:.3f}" for k, v in parts.items()), flush=True)
+
+
+def ship(run_folder: Path, scores: dict[str, Any], *, notes: Sequence[str]) -> Path:
+    """Write the ONNX file and its card into the package."""
+    net = CrystalNet()
+    net.load_state_dict(torch.load(run_folder / f"stage{len(STAGES) - 1}" / "mean.pt", weights_only=True))
+    target = Path(str(resources.files("crystalscope.weights").joinpath("crystals.onnx")))
+    card = {
+        "name": "crystals",
+        "made_by": f"crystalscope {__version__}",
+        "command": "python -m bench.crystals.ship data|train|card",
+        "data": [asdict(p) for p in PARTS] + [{"name": "spheres", "recipe": "SEM, MIT licence", "weights": SPHERES}],
+        "stages": [asdict(s) for s in STAGES],
+        "notes": list(notes),
+        "scores": scores,
+        "limits": LIMITS,
+        "licence": "BSD-3-Clause",
+    }
+    return export_crystals(net, target, card=card)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    actions = parser.add_subparsers(dest="action", required=True)
+    for name in ("data", "train"):
+        action = actions.add_parser(name)
+        action.add_argument("--data", type=Path, required=True)
+        action.add_argument("--spheres", type=Path, default=Path("../shared/data/sem-spheres"))
+        if name == "train":
+            action.add_argument("--out", type=Path, required=True)
+    card = actions.add_parser("card")
+    card.add_argument("run", type=Path)
+    card.add_argument("--scores", type=Path, required=True)
+    card.add_argument("--note", action="append", default=[])
+    args = parser.parse_args()
+    if args.action == "data":
+        render(args.data, args.spheres)
+        for part in PARTS:
+            print(part.name, describe(load_truth(args.data / part.name)))
+    elif args.action == "train":
+        run(args.data, args.out)
+    else:
+        print(ship(args.run, json.loads(args.scores.read_text(encoding="utf-8")), notes=args.note))
+
+
+if __name__ == "__main__":
+    main()
