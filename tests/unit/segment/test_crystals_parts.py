@@ -142,8 +142,8 @@ def test_every_centre_belongs_to_a_tile_and_lies_well_inside(n):
 
 
 def test_scale_is_left_alone_where_particles_are_seen_well():
-    assert scale_for(10.0) == scale_for(40.0) == scale_for(320.0) == 1.0
+    assert scale_for(10.0) == scale_for(40.0) == scale_for(600.0) == 1.0
     assert scale_for(5.0) == pytest.approx(3.2)
-    assert scale_for(500.0) == pytest.approx(0.32)
+    assert scale_for(1000.0) == pytest.approx(0.3)
     assert scale_for(5000.0) == 0.25
     assert scale_for(1.0) == 4.0
