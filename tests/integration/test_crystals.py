@@ -110,7 +110,7 @@ def test_analyze_takes_the_network_and_says_so(scenes, tmp_path):
 
 
 def test_a_diameter_settles_the_scale():
-    assert make_segmenter(load_config(crystals={"diameter_px": 1000})).scale == 0.25
+    assert make_segmenter(load_config(crystals={"diameter_px": 2000})).scale == 0.25
     assert make_segmenter(load_config(crystals={"diameter_px": 50})).scale == 1.0
 
 
