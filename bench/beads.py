@@ -45,7 +45,7 @@ def main() -> None:
                 write_scenes(
                     scenes_of(recipe, frames=args.frames, seed=seed), pictures, manifest=Manifest(name="beads")
                 )
-                config = load_config(input={"pixel_size_um": 5.0}, size={"replicates": 100})
+                config = load_config(segmenter="threshold", input={"pixel_size_um": 5.0}, size={"replicates": 100})
                 summary = analyze(pictures / "images", out, config=config)
                 sizes = read_table(out / "particles.parquet", where="in_focus AND NOT touches_border")["ecd_um"]
             number = summary["corrected"]["number"]["D50"]["value"]

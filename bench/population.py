@@ -94,7 +94,7 @@ def by_masks(recipe: Recipe, definition: str, ways: Ways, frames: int) -> tuple[
     particles = pd.concat(tables, ignore_index=True)
     summaries = []
     for _, settings in ways:
-        config = load_config(size={"definition": definition, "replicates": 100, **settings})
+        config = load_config(segmenter="threshold", size={"definition": definition, "replicates": 100, **settings})
         both = size_particles(particles, n_frames=frames, unit="um", config=config, pixel_size_um=scale, field_px=shape)
         summaries.append(summarize(*both, config=config))
     return np.concatenate(drawn), summaries
@@ -115,7 +115,9 @@ def by_segmenter(recipe: Recipe, definition: str, ways: Ways, frames: int) -> tu
         summaries = []
         for name, settings in ways:
             config = load_config(
-                input={"pixel_size_um": 2.0}, size={"definition": definition, "replicates": 100, **settings}
+                segmenter="threshold",
+                input={"pixel_size_um": 2.0},
+                size={"definition": definition, "replicates": 100, **settings},
             )
             summaries.append(analyze(root / "set" / "images", root / name, config=config))
     return np.concatenate(drawn), summaries

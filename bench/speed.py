@@ -52,7 +52,7 @@ def whole(folder: Path, out: Path) -> tuple[float, float]:
     """Seconds of the chain from file to tables, and particles per picture."""
     from concurrent.futures import ThreadPoolExecutor
 
-    config = load_config(prepare={"static": "off"})
+    config = load_config(segmenter="threshold", prepare={"static": "off"})
     source = open_sequence(folder, config=config.input)
     run = RunFolder.open(out, source=source, config=config, overwrite=False)
     study = study_run(source, config)
@@ -104,7 +104,7 @@ def pyopia_chain(path: Path) -> None:
 
 def stages(folder: Path, count: int) -> dict[str, float]:
     """Milliseconds per picture of each stage, one thread."""
-    config = load_config(prepare={"static": "off"})
+    config = load_config(segmenter="threshold", prepare={"static": "off"})
     source = open_sequence(folder, config=config.input)
     study = study_run(source, config)
     total: dict[str, float] = defaultdict(float)
@@ -146,7 +146,17 @@ def memory(frames: int) -> float:
     """Peak memory in MB of `crystalscope analyze` on so many pictures."""
     with tempfile.TemporaryDirectory() as folder:
         pictures(Path(folder) / "p", frames)
-        command = [sys.executable, "-m", "crystalscope.cli", "analyze", f"{folder}/p", "--out", f"{folder}/run"]
+        command = [
+            sys.executable,
+            "-m",
+            "crystalscope.cli",
+            "analyze",
+            f"{folder}/p",
+            "--out",
+            f"{folder}/run",
+            "--segmenter",
+            "threshold",
+        ]
         code = (
             "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, capture_output=True);"
             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"

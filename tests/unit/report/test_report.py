@@ -22,7 +22,9 @@ def run(tmp_path_factory):
     (root / "p" / "g.png").write_text("no picture")
     (root / "log.csv").write_text("time_s,temperature_c\n0,40\n400,20\n")
     given = {"pixel_size_um": 2.0, "time_pattern": r"_t(?P<seconds>\d+)s", "log": str(root / "log.csv")}
-    config = load_config(segmenter="threshold", input=given, size={"replicates": 100}, report={"overlays": 2, "montage": 6})
+    config = load_config(
+        segmenter="threshold", input=given, size={"replicates": 100}, report={"overlays": 2, "montage": 6}
+    )
     summary = analyze(root / "p", root / "run", config=config)
     return summary, (root / "run" / "report.html").read_text(encoding="utf-8")
 
