@@ -121,7 +121,8 @@ def test_killed_in_the_middle_goes_on_and_gives_the_same(tmp_path):
         save(tmp_path / "pictures" / f"f_{i:03d}.png", picture([(30 + i % 50, 60, 9)], seed=i))
     code = (
         "import sys; from crystalscope.pipeline import analyze; from crystalscope.config import load_config;"
-        "analyze(sys.argv[1], sys.argv[2], config=load_config(segmenter='threshold', size={'replicates': 100}, report={'overlays': 1,"
+        "analyze(sys.argv[1], sys.argv[2], config=load_config(segmenter='threshold', size={'replicates': 100},"
+        " report={'overlays': 1,"
         " 'montage': 4}), workers=1)"
     )
     out = tmp_path / "run"

@@ -7,6 +7,7 @@ import tomllib
 
 import numpy as np
 import pytest
+from tests.conftest import picture, save
 from typer.testing import CliRunner
 
 from crystalscope.cli import app
@@ -18,10 +19,9 @@ from crystalscope.io.tables import read_table
 from crystalscope.prepare import prepare
 from crystalscope.scenes import preset, scenes_of
 from crystalscope.score import Pair, match, pooled
-from crystalscope.segment import make_segmenter
 from crystalscope.segment import crystals as module
+from crystalscope.segment import make_segmenter
 from crystalscope.testing import check_segmenter
-from tests.conftest import picture, save
 
 runner = CliRunner()
 
