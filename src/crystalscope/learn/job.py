@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -183,8 +183,10 @@ def divided(data: Dataset, *, held_back: float, seed: int) -> tuple[set[str], He
         if "frame" not in frames:
             with_outlines = replace(data, frames=frames.assign(frame=range(len(frames))))
         groups = frames["experiment"].nunique() if "experiment" in frames else 0
-        by = "experiment" if groups >= 4 and frames["experiment"].notna().all() else "frame"
-        split = split_dataset(with_outlines, by=by, shares=(1 - held_back, held_back), seed=seed)  # type: ignore[arg-type]
+        by: Literal["experiment", "frame"] = (
+            "experiment" if groups >= 4 and frames["experiment"].notna().all() else "frame"
+        )
+        split = split_dataset(with_outlines, by=by, shares=(1 - held_back, held_back), seed=seed)
         learn = (split.table["split"] == "train").to_numpy()
     names = frames["file"].astype(str)
     kept = {f"{data.manifest.name}/{names[i]}": i for i in np.flatnonzero(~learn)}

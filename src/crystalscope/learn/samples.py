@@ -27,6 +27,7 @@ REACH = 1.35
 MARGIN_PX = 3.0
 _LEAST_SIDE = 4.0
 _PREFERENCE = 0.75
+"""A cut is made about a body with a probability that rises with this power of its extent."""
 _LEAST_SCALE = 0.3
 _LEAST_SEEN = 0.12
 
@@ -144,7 +145,7 @@ def _blur_ratio(table: pd.DataFrame) -> dict[int, tuple[float, float, float]]:
 
 
 def sample(
-    truth: Truth, *, size: int, rng: np.random.Generator, widest: float = 2.0, place: bool = True
+    truth: Truth, *, size: int, rng: np.random.Generator, widest: float = 2.0
 ) -> tuple[NDArray[np.float32], list[Target]]:
     """A square cut of a picture, turned, mirrored, scaled and with other grey levels.
 
@@ -158,8 +159,6 @@ def sample(
         Draws.
     widest
         Scales from 1 / widest to widest, evenly in the logarithm.
-    place
-        Cut around a body more often than anywhere.
 
     Returns
     -------
@@ -170,7 +169,7 @@ def sample(
     turn = rng.uniform(0, 2 * math.pi) if rng.random() < 0.5 else float(rng.integers(4)) * math.pi / 2
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     found = np.flatnonzero(truth.use == 1)
-    if place and found.size and rng.random() < 0.8:
+    if found.size and rng.random() < 0.8:
         # Large bodies and agglomerates are few beside specks: they are taken more often, and shown whole.
         weight = truth.extents[found] ** _PREFERENCE
         chosen = int(rng.choice(found, p=weight / weight.sum()))
