@@ -25,11 +25,11 @@ from crystalscope.core import Image, Instances
 from crystalscope.datasets import open_dataset
 from crystalscope.io.coco import Annotated
 from crystalscope.io.masks import instances_of, mask_files, read_mask
-from crystalscope.io.pictures import read_picture
+from crystalscope.io.pictures import read_picture, write_png
 from crystalscope.io.tables import write_json
 from crystalscope.learn.evaluate import evaluate
 from crystalscope.learn.job import short
-from crystalscope.learn.plots import compared, write_png
+from crystalscope.learn.plots import compared
 from crystalscope.measure import measure_columns
 from crystalscope.score import Pair, matched
 from crystalscope.segment.crystals import CrystalsSegmenter

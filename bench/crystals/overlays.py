@@ -18,9 +18,9 @@ from crystalscope.config import AnalyzeConfig
 from crystalscope.core import Image
 from crystalscope.io.coco import Annotated
 from crystalscope.io.masks import instances_of, read_mask, read_via
-from crystalscope.io.pictures import read_picture, to_grey
+from crystalscope.io.pictures import read_picture, to_grey, write_png
 from crystalscope.learn.evaluate import found_in
-from crystalscope.learn.plots import compared, write_png
+from crystalscope.learn.plots import compared
 from crystalscope.prepare import prepare
 from crystalscope.segment.crystals import CrystalsSegmenter
 

@@ -10,14 +10,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import cv2
-
 from bench.otherlight.recipes import LOOKS
-from bench.otherlight.sets import SETS, beads, semantic
+from bench.otherlight.sets import SETS, beads
 from crystalscope.core import KINDS, Scene
 from crystalscope.datasets import write_scenes
 from crystalscope.io.manifest import Manifest
-from crystalscope.io.tables import write_bytes
 
 CLASSES = {
     "mixed": KINDS,
@@ -70,15 +67,7 @@ def write_set(
         classes=CLASSES.get(name, ("crystal",)),
     )
 
-    def scenes() -> Iterator[Scene]:
-        for scene in made(n, seed):
-            if name == "flow-cell":
-                ok, raw = cv2.imencode(".png", semantic(scene))
-                assert ok
-                write_bytes(folder / "semantic" / f"{Path(scene.image.source).stem}.png", raw.tobytes())
-            yield scene
-
-    return write_scenes(scenes(), folder, manifest=manifest)
+    return write_scenes(made(n, seed), folder, manifest=manifest)
 
 
 def main() -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.otherlight import recipes as make
 from bench.otherlight.bodies import Body, Material, sphere
@@ -161,13 +160,13 @@ SIEVES_UM = ((125.0, 180.0), (90.0, 125.0))
 """Sieve fractions of the flow cell: openings that the crystals stayed on and passed, um."""
 
 
-def flow_cell(n: int, seed: int) -> Iterator[Scene]:
-    """Two sieve fractions of compact crystals in turn, in a lit disc; the cell is shallow, so all are in focus."""
+def flow_cell(n: int, seed: int, *, sieves: Sequence[tuple[float, float]] = SIEVES_UM) -> Iterator[Scene]:
+    """Sieve fractions of compact crystals in turn, in a lit disc; the cell is shallow, so all are in focus."""
     shared = once("flow-cell", seed)
     look = make.instrument("flow", shared, shape=(960, 1100), quality=0, pixel_size_um=2.5)
     window = make.window_of(look, shared, dirt=0.4)
     for i, rng in frames_of("flow-cell", n, seed):
-        low, high = SIEVES_UM[i % 2]
+        low, high = sieves[i % len(sieves)]
 
         def draw(rng: np.random.Generator = rng, low: float = low, high: float = high) -> Body:
             width = rng.uniform(low, high) / 2.5
@@ -179,14 +178,6 @@ def flow_cell(n: int, seed: int) -> Iterator[Scene]:
             placed, look, name=f"flow_{low:.0f}_{high:.0f}_{i:05d}.png", rng=rng, window=window,
             frame={"experiment": fraction},
         )  # fmt: skip
-
-
-def semantic(scene: Scene) -> NDArray[np.uint8]:
-    """Class picture: 0 black ground, 1 lit ground, 2 crystal in focus."""
-    out = scene.instances.field.mask().astype(np.uint8)
-    sharp = scene.instances.select(scene.instances.in_focus & (scene.instances.kind < 2))
-    out[sharp.labels() > 0] = 2
-    return out
 
 
 SHARES = (0.0, 0.005, 0.01, 0.02, 0.05)

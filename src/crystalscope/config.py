@@ -114,6 +114,9 @@ class PostConfig(Table):
     form_factor_min: Share | None = None
     form_factor_max: Positive | None = None
     """The published gate is 0.85 to 0.95 on 4 pi A / P²; a perfect square (0.785) fails it. Off by default."""
+    form_factor_by: Literal["crofton", "boundary"] = "crofton"
+    """Perimeter of the gate: Crofton's, or the published one, along the centres of the boundary pixels, which makes
+    small objects rounder than a circle."""
 
 
 class FocusConfig(Table):
@@ -139,6 +142,23 @@ class CrystalsConfig(Table):
     """Typical diameter of the particles; None: estimated from pictures of the run."""
     least_score: Annotated[float, Field(gt=0, lt=1)] = 0.45
     """Particles below this confidence are left out."""
+
+
+class SemanticConfig(Table):
+    """The published three-class network `semantic`, and its post-processing as published."""
+
+    weights: str = "semantic"
+    """Shipped weights by name, or the path of an .onnx file with its card beside it."""
+    save_masks: bool = False
+    """Write the class picture of each frame to RUN/semantic (0 black background, 1 light background, 2 crystal)."""
+    post: PostConfig = PostConfig(
+        min_area_px=20.0,
+        border="drop",
+        complete_overlaps=False,
+        form_factor_min=0.85,
+        form_factor_max=0.95,
+        form_factor_by="boundary",
+    )
 
 
 class GivenConfig(Table):
@@ -193,6 +213,7 @@ class AnalyzeConfig(Table):
     prepare: PrepareConfig = PrepareConfig()
     threshold: ThresholdConfig = ThresholdConfig()
     crystals: CrystalsConfig = CrystalsConfig()
+    semantic: SemanticConfig = SemanticConfig()
     given: GivenConfig = GivenConfig()
     post: PostConfig = PostConfig()
     focus: FocusConfig = FocusConfig()

@@ -241,7 +241,7 @@ def analyze_frame(source: Source, frame: FrameRef, study: Study, config: Analyze
         "field_area_px": picture.field.area_px,
         "method": segmentation.method,
     }
-    return FrameResult(row, sha256, measured, kept)
+    return FrameResult(row, sha256, measured, kept, segmentation.classes)
 
 
 def _refusal(data: NDArray[Any]) -> str:

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from crystalscope.config import AnalyzeConfig
 from crystalscope.core import PARTICLE_COLUMNS, FrameRef, Image, Instances, Unit, ledger_frame, particle_frame
 from crystalscope.errors import ConfigError
 from crystalscope.io.coco import coco_pieces, segmentation
+from crystalscope.io.pictures import write_png
 from crystalscope.io.sequence import Source
 from crystalscope.io.tables import (
     merge_tables,
@@ -38,12 +39,13 @@ _NEEDED = ("frame", "touches_border", "border_weight", "focus", "in_focus")
 
 @dataclass(eq=False)
 class FrameResult:
-    """One frame: its ledger row, and where it was analysed its particles and their measures in px."""
+    """One frame: its ledger row, and where it was analysed its particles, their measures in px, its class picture."""
 
     row: dict[str, Any]
     sha256: str = ""
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
     instances: Instances | None = None
+    classes: NDArray[np.uint8] | None = None
 
 
 @dataclass(eq=False)
@@ -96,7 +98,8 @@ class RunFolder:
                 )
             for name in RUN_FILES:
                 (path / name).unlink(missing_ok=True)
-            shutil.rmtree(path / ".parts", ignore_errors=True)
+            for name in (".parts", CLASSES):
+                shutil.rmtree(path / name, ignore_errors=True)
             found = ""
         if not found:
             write_text(marker, run.digest + "\n")
@@ -139,6 +142,8 @@ class RunFolder:
         tables, annotations, images = [], [], []
         for result in chunk:
             row = result.row
+            if result.classes is not None:
+                write_png(self.path / CLASSES / f"{class_stem(str(row['file']))}.png", result.classes)
             images.append(
                 {
                     "id": row["frame"],
@@ -185,6 +190,15 @@ RUN_FILES = (
     "report.html",
 )
 """What `analyze` writes."""
+CLASSES = "semantic"
+"""Folder of class pictures, where they are asked for."""
+
+
+def class_stem(file: str) -> str:
+    """Name of the class picture of a frame, without suffix: ``a/b.png`` a/b, ``stack.tif#page=2`` stack_page2."""
+    name, _, part = file.partition("#")
+    stem = PurePosixPath(name).with_suffix("").as_posix()
+    return f"{stem}_{part.replace('=', '')}" if part else stem
 
 
 def _finished(path: Path) -> str:

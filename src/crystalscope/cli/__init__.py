@@ -60,7 +60,8 @@ def analyze(
     ] = None,
     interval: Annotated[float | None, typer.Option(help="Time between frames in s.")] = None,
     segmenter: Annotated[
-        str | None, typer.Option(help="crystals (the network), threshold, or one that a package brings.")
+        str | None,
+        typer.Option(help="crystals (the network), threshold, semantic (as published), or one that a package brings."),
     ] = None,
     weights: Annotated[
         str | None, typer.Option(help="Of the network: an .onnx file with its card, such as `train` writes.")
@@ -72,6 +73,10 @@ def analyze(
         Path | None,
         typer.Option(help="Particles found by another program: a COCO file or a folder of label pictures."),
     ] = None,
+    save_masks: Annotated[
+        bool,
+        typer.Option("--save-masks", help="With semantic: class pictures in RUN/semantic, 0 black 1 light 2 crystal."),
+    ] = False,
     files: Annotated[str | None, typer.Option(help="Pattern of the file names, such as 'frame_*.jpg'.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace another run in --out.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; the result does not depend on it.")] = None,
@@ -90,8 +95,12 @@ def analyze(
         overrides: dict[str, Any] = {"input": {k: v for k, v in given.items() if v is not None}}
         if segmenter or instances:
             overrides["segmenter"] = segmenter or "given"
-        network = {"weights": weights, "diameter_px": diameter}
-        overrides["crystals"] = {k: v for k, v in network.items() if v is not None}
+        table = "semantic" if overrides.get("segmenter", load_config(config).segmenter) == "semantic" else "crystals"
+        overrides[table] = {"weights": weights} if weights else {}
+        if diameter is not None:
+            overrides.setdefault("crystals", {})["diameter_px"] = diameter
+        if save_masks:
+            overrides.setdefault("semantic", {})["save_masks"] = True
         if instances:
             overrides["given"] = {"path": str(instances)}
         _analyze(folder, out, load_config(config, **overrides), overwrite=overwrite, workers=workers)

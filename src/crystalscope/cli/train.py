@@ -79,3 +79,60 @@ def crystals(
                 after = card["after"][where]
                 typer.echo(f"F1 at IoU 0.5 on {after['pictures']} {title}: {was}{after['f1']:.3f}")
         typer.echo(f"Weights: {out / 'crystals.onnx'}, card beside them; crystalscope analyze --weights takes them")
+
+
+@app.command()
+def semantic(
+    datasets: Annotated[
+        list[Path],
+        typer.Argument(help="Folders with a dataset.toml and class pictures (semantic/NAME.png: 0, 1, 2) or outlines."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for semantic.onnx, its card, log and curve.")],
+    encoder: Annotated[str, typer.Option(help="compact, or resnet50 as published.")] = "compact",
+    pretrained: Annotated[
+        Path | None, typer.Option(help="Weights of a ResNet-50 (.safetensors), as published; else from nothing.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Most steps; validation stops earlier.")] = 4000,
+    pictures: Annotated[int, typer.Option(min=8, help="Crops of 224 x 224 px that are cut.")] = 525,
+    held_back: Annotated[
+        float, typer.Option(min=0.05, max=0.9, help="Share of the frames for validation and test.")
+    ] = 0.2,
+    augment: Annotated[bool, typer.Option(help="The published augmentation.")] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+) -> None:
+    """Train the published three-class network (black background, light background, crystal).
+
+    The same command goes on with an interrupted training. Then: analyze --segmenter semantic --weights FILE.onnx.
+    """
+    with errors():
+        from crystalscope.errors import ConfigError, MissingExtraError
+
+        if encoder not in ("compact", "resnet50"):
+            raise ConfigError(f"expected the encoder compact or resnet50, got {encoder!r}")
+        try:
+            from crystalscope.learn.semantic_job import train_semantic
+            from crystalscope.learn.semantic_train import SemanticSchedule
+        except ImportError as e:
+            raise MissingExtraError(
+                f"expected PyTorch and onnx for a training, {e.name} is missing; pip install 'crystalscope[train]'"
+            ) from e
+        with stages() as report:
+            card = train_semantic(
+                datasets,
+                out,
+                encoder="resnet50" if encoder == "resnet50" else "compact",
+                pretrained=pretrained,
+                schedule=SemanticSchedule(steps=steps, augment=augment, seed=seed),
+                number=pictures,
+                held_back=held_back,
+                command=shlex.join(["crystalscope", *sys.argv[1:]]),
+                progress=report,
+            )
+        test = card["test"]
+        typer.echo(
+            f"Test pictures: accuracy {test['accuracy']:.4f}, IoU of crystals {test['iou'][2]:.4f}; best step "
+            f"{card['stopped_at']}"
+        )
+        typer.echo(
+            f"Weights: {out / 'semantic.onnx'}, card beside them; analyze --segmenter semantic --weights takes them"
+        )

@@ -12,14 +12,18 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from crystalscope.core import KINDS, TRUTH_COLUMNS, Instances, Scene
 from crystalscope.errors import InputError, WriteError
 from crystalscope.io.coco import coco_pieces, segmentation
 from crystalscope.io.manifest import Manifest, write_manifest
+from crystalscope.io.pictures import write_png
 from crystalscope.io.tables import write_bytes, write_csv
 from crystalscope.measure.outline import has_holes, outlines
 
+SEMANTIC = "semantic"
+"""Folder of class pictures in a dataset, named like the pictures, .png."""
 _EXTRA = ("in_focus", "touches_border", "n_primaries", "body", "depth", "blur")
 """Truth that stands in the annotations too; lengths in px."""
 
@@ -37,7 +41,7 @@ def write_scenes(
     ``ignore``: 1), primaries.coco.json (members of agglomerates, ``parent`` is the annotation of the agglomerate),
     particles.csv (the same in rows, primaries with their parent), frames.csv, sizes_seen.csv (in focus and whole),
     sizes_population.csv (every body drawn, seen or not; particles only, no bubbles, droplets or other things),
-    dataset.toml.
+    dataset.toml; of pictures of a lit disc also semantic/ with class pictures.
 
     Parameters
     ----------
@@ -78,6 +82,8 @@ def write_scenes(
         names.add(name)
         scales.add(scene.image.pixel_size_um)
         write_bytes(out / "images" / name, _encoded(scene))
+        if scene.instances.field.disc is not None:
+            write_png(out / SEMANTIC / f"{Path(name).stem}.png", class_picture(scene.instances))
         rows, columns = scene.image.shape
         images.append(_line({"id": number, "file_name": f"images/{name}", "height": rows, "width": columns}))
         truth = scene.truth.assign(particle=np.arange(len(scene.truth)) + last + 1)
@@ -135,6 +141,14 @@ def write_scenes(
     here = set(particles["kind"]) if len(particles) else set()
     classes = {"classes": tuple(k for k in KINDS if k in here)}
     write_manifest(out, manifest.model_copy(update=paths | classes | {"pixel_size_um": one_scale}))
+    return out
+
+
+def class_picture(instances: Instances) -> NDArray[np.uint8]:
+    """Class of each pixel: 0 black background, outside the field of view; 1 light background; 2 crystal in focus."""
+    out = instances.field.mask().astype(np.uint8)
+    sharp = instances.select(instances.in_focus & (instances.kind < 2))
+    out[sharp.labels() > 0] = 2
     return out
 
 

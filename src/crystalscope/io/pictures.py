@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crystalscope.errors import ReadError
+from crystalscope.io.tables import write_bytes
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -269,3 +270,9 @@ def file_sha256(path: Path) -> str:
         while piece := f.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def write_png(path: Path, picture: NDArray[np.uint8]) -> Path:
+    """Write a picture (rows, columns) grey or (rows, columns, 3) RGB as PNG; raises WriteError."""
+    data = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    return write_bytes(path, cv2.imencode(".png", data)[1].tobytes())

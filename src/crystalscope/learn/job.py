@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -160,38 +160,48 @@ def train_crystals(
 
 
 def divided(data: Dataset, *, held_back: float, seed: int) -> tuple[set[str], Held]:
-    """Files of a dataset to learn, and the frames that are held back.
+    """Files of a dataset to learn, and the frames that are held back; see `divided_names`."""
+    truth = data.truth()
+    learn, kept = divided_names(data, truth, held_back=held_back, seed=seed)
+    place = {n: i for i, n in enumerate(data.frames["file"].astype(str))}
+    named = {f"{data.manifest.name}/{n}": n for n in kept}
+    pictures: dict[str, Callable[[], Image]] = {k: partial(data.read, place[n]) for k, n in named.items()}
+    return learn, Held(pictures, {k: truth[n] for k, n in named.items()})
+
+
+def divided_names(
+    data: Dataset, annotated: Collection[str], *, held_back: float, seed: int
+) -> tuple[set[str], list[str]]:
+    """Annotated files of a dataset to learn, and those held back: by experiment where there are at least four.
+
+    Where the dataset has the column split, ``train`` is learnt and the rest is held back.
 
     Raises
     ------
     InputError
-        When fewer than three pictures have outlines and some are to be held back.
+        When fewer than three pictures are annotated and some are to be held back.
     """
-    truth = data.truth()
-    frames = data.frames[data.frames["file"].astype(str).isin(list(truth))].reset_index(drop=True)
-    with_outlines = replace(data, frames=frames)
+    frames = data.frames[data.frames["file"].astype(str).isin(list(annotated))].reset_index(drop=True)
     if "split" in frames and frames["split"].notna().any():
         learn = (frames["split"] == "train").to_numpy()
     elif not held_back:
         learn = np.ones(len(frames), dtype=bool)
     elif len(frames) < 3:
         raise InputError(
-            f"expected at least 3 pictures with outlines in {data.root} to hold one back, got {len(frames)}; annotate "
+            f"expected at least 3 annotated pictures in {data.root} to hold one back, got {len(frames)}; annotate "
             "more, or hold none back"
         )
     else:
         if "frame" not in frames:
-            with_outlines = replace(data, frames=frames.assign(frame=range(len(frames))))
+            frames = frames.assign(frame=range(len(frames)))
         groups = frames["experiment"].nunique() if "experiment" in frames else 0
         by: Literal["experiment", "frame"] = (
             "experiment" if groups >= 4 and frames["experiment"].notna().all() else "frame"
         )
-        split = split_dataset(with_outlines, by=by, shares=(1 - held_back, held_back), seed=seed)
+        split = split_dataset(replace(data, frames=frames), by=by, shares=(1 - held_back, held_back), seed=seed)
         learn = (split.table["split"] == "train").to_numpy()
-    names = frames["file"].astype(str)
-    kept = {f"{data.manifest.name}/{names[i]}": i for i in np.flatnonzero(~learn)}
-    pictures: dict[str, Callable[[], Image]] = {n: partial(with_outlines.read, int(i)) for n, i in kept.items()}
-    return set(names[learn]), Held(pictures, {n: truth[names[i]] for n, i in kept.items()})
+    names = frames["file"].astype(str).to_numpy()
+    return set(names[learn]), list(names[~learn])
 
 
 def _rehearsal(folder: Path, frames: int, *, seed: int, report: Report) -> tuple[list[Truth], Held]:

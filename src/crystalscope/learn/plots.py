@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crystalscope.core import Image, Instances
 from crystalscope.io.coco import Annotated
-from crystalscope.io.pictures import to_grey
+from crystalscope.io.pictures import to_grey, write_png
 from crystalscope.io.tables import write_bytes
 from crystalscope.score import Pair, matched
 
@@ -62,11 +62,6 @@ def _draw(
             instances.crop(int(k)).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(int(c0), int(r0))
         )
         cv2.drawContours(out, contours, -1, colour, thick, cv2.LINE_AA)
-
-
-def write_png(path: Path, picture: NDArray[np.uint8]) -> Path:
-    """Write an RGB picture; raises WriteError."""
-    return write_bytes(path, cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
 
 
 def write_overlays(

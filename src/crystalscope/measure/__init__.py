@@ -11,9 +11,9 @@ from crystalscope.core import KINDS, Image, Instances, ParticleTable, ledger_fra
 from crystalscope.errors import InputError
 from crystalscope.measure import shape
 from crystalscope.measure.kernel import RESULTS, measure_masks
-from crystalscope.measure.outline import has_holes, outlines
+from crystalscope.measure.outline import boundary_form_factor, has_holes, outlines
 
-__all__ = ["has_holes", "measure_columns", "measure_particles", "outlines", "shape"]
+__all__ = ["boundary_form_factor", "has_holes", "measure_columns", "measure_particles", "outlines", "shape"]
 
 _NEEDLE = 4.0
 """Length to width from which a particle is measured along its path."""

@@ -141,3 +141,29 @@ def label_parts(crop):  # type: ignore[no-untyped-def]
                         stack[top] = i * columns + j
                         top += 1
     return part
+
+
+def boundary_form_factor(instances: Instances) -> NDArray[np.float64]:
+    """4 pi A / P² with the perimeter along the centres of the boundary pixels, (n,).
+
+    Notes
+    -----
+    Vossepoel and Smeulders (Comput. Graph. Image Process. 20 (1982) 347): 0.980 per straight step, 1.406 per diagonal
+    one, -0.091 per corner, over the outer boundary. The area counts whole pixels, the perimeter runs half a pixel
+    inside them: a small object comes out rounder than a circle (a square of 2 x 2 px: 4.0). Kept to reproduce published
+    gates; `measure_columns` gives the form factor by Crofton's perimeter, which has no such bias.
+    """
+    import cv2
+
+    out = np.full(len(instances), np.nan)
+    for k in range(len(instances)):
+        crop = np.ascontiguousarray(instances.crop(k).astype(np.uint8))
+        contours, _ = cv2.findContours(crop, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        chain = max(contours, key=len)[:, 0, :]
+        steps = np.roll(chain, -1, axis=0) - chain
+        straight = np.abs(steps).sum(axis=1) == 1
+        corners = np.any(steps != np.roll(steps, 1, axis=0), axis=1)
+        length = 0.980 * straight.sum() + 1.406 * (~straight).sum() - 0.091 * corners.sum()
+        # A single pixel has no boundary to walk along.
+        out[k] = 4 * np.pi * np.count_nonzero(crop) / length**2 if len(chain) > 1 else np.inf
+    return out

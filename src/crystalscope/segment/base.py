@@ -32,11 +32,15 @@ class Segmentation:
         Regions that a gate of the post-processing dropped.
     method
         What was chosen for this picture, in words, for the ledger.
+    classes
+        (rows, columns) class of each pixel, 0 black background, 1 light background, 2 crystal, where a method gives
+        them and they are asked for.
     """
 
     instances: Instances
     n_gated: int = 0
     method: str = ""
+    classes: NDArray[np.uint8] | None = None
 
 
 @runtime_checkable

@@ -294,7 +294,7 @@ def load_session(path: str, precision: str) -> Any:
         When OpenVINO is asked for and not installed.
     """
     read_card(Path(path), task=TASK, format_version=FORMAT_VERSION)
-    run = _openvino(path, precision) if precision.startswith("openvino") else _onnxruntime(path)
+    run = _openvino(path, precision) if precision.startswith("openvino") else onnx_runner(path)
 
     def session(grey: Floats) -> list[Floats]:
         rows, columns = grey.shape
@@ -320,7 +320,7 @@ def _blank(level: Floats, rows: int, columns: int) -> None:
     scores[:, :, columns:] = -50.0
 
 
-def _onnxruntime(path: str) -> Any:
+def onnx_runner(path: str) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crystalscope.config import PostConfig
 from crystalscope.core import FieldOfView, Instances
-from crystalscope.measure import measure_columns
+from crystalscope.measure import boundary_form_factor, measure_columns
 from crystalscope.segment.regions import Crop, fill_holes
 from crystalscope.segment.split import completed, split_at_necks
 
@@ -64,10 +64,13 @@ def post_process(crops: list[Crop], *, field: FieldOfView, config: PostConfig) -
         columns = measure_columns(instances, np.zeros(field.shape, dtype=np.uint8))
         if config.border == "drop":
             keep &= ~columns["touches_border"].astype(bool)
+        form = columns["form_factor"]
+        if config.form_factor_by == "boundary":
+            form = boundary_form_factor(instances)
         if config.form_factor_min is not None:
-            keep &= columns["form_factor"] >= config.form_factor_min
+            keep &= form >= config.form_factor_min
         if config.form_factor_max is not None:
-            keep &= columns["form_factor"] <= config.form_factor_max
+            keep &= form <= config.form_factor_max
     return (instances if keep.all() else instances.select(keep)), int((~keep).sum())
 
 

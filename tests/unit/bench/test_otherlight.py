@@ -19,12 +19,13 @@ from bench.otherlight.frame import make_scene
 from bench.otherlight.optics import Instrument, lens_kernel
 from bench.otherlight.others import UFO_KINDS, ufo
 from bench.otherlight.placing import Placed
-from bench.otherlight.sets import SETS, SIEVES_UM, beads, cooling, semantic
+from bench.otherlight.sets import SETS, SIEVES_UM, beads, cooling
 from bench.otherlight.truth import crosses, labels_of, outline_measures, shape_labels, sharp_limit
 from shapely import Polygon
 
 from crystalscope.core import LABELS, Scene
 from crystalscope.datasets import open_dataset
+from crystalscope.datasets.rendered import class_picture
 from crystalscope.measure import measure_columns
 
 ROOT = Path(__file__).parents[3]
@@ -199,7 +200,7 @@ def test_flow_cell_holds_its_sieve_fractions(scenes):
         width = s.population["body_width"] * s.image.pixel_size_um
         assert width.between(low, high).all()
         assert set(s.population["body"]) == {"block"}
-        classes = semantic(s)
+        classes = class_picture(s.instances)
         assert set(np.unique(classes)) == {0, 1, 2}
         grey = np.asarray(s.image.data, float)
         assert grey[classes == 0].mean() < 0.1 * grey[classes == 1].mean()
@@ -347,7 +348,7 @@ def test_every_set_is_written_and_read_back(name, scenes, tmp_path):
     if name == "flow-cell":
         for s in made:
             picture = cv2.imread(str(tmp_path / "semantic" / f"{Path(s.image.source).stem}.png"), cv2.IMREAD_UNCHANGED)
-            np.testing.assert_array_equal(picture, semantic(s))
+            np.testing.assert_array_equal(picture, class_picture(s.instances))
 
 
 # Kept apart

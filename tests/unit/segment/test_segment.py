@@ -168,7 +168,7 @@ def test_a_convex_particle_is_not_split(rng):
 
 def test_contract_of_the_built_in():
     check_segmenter(make_segmenter(load_config(segmenter="threshold")))
-    with pytest.raises(ConfigError, match="one of the segmenters crystals, given, threshold"):
+    with pytest.raises(ConfigError, match="one of the segmenters crystals, given, semantic, threshold"):
         make_segmenter(load_config(segmenter="magic"))
 
 
