@@ -16,6 +16,7 @@ safetensors = pytest.importorskip("safetensors.torch")
 from typer.testing import CliRunner  # noqa: E402
 
 from crystalscope.cli import app  # noqa: E402
+from crystalscope.config import load_config  # noqa: E402
 from crystalscope.datasets import open_dataset, write_scenes  # noqa: E402
 from crystalscope.errors import ConfigError, InputError, ReadError  # noqa: E402
 from crystalscope.io.manifest import Manifest  # noqa: E402
@@ -36,7 +37,9 @@ from crystalscope.learn.semantic_job import learning_curve, parts_of, plot_learn
 from crystalscope.learn.semantic_net import SemanticNet, load_encoder  # noqa: E402
 from crystalscope.learn.semantic_train import SemanticSchedule, classified, export_classes, train_classes  # noqa: E402
 from crystalscope.scenes import preset, scenes_of  # noqa: E402
+from crystalscope.segment import make_segmenter  # noqa: E402
 from crystalscope.segment.semantic import class_shares, load_classifier, seen  # noqa: E402
+from crystalscope.testing import check_segmenter  # noqa: E402
 
 TINY = SemanticSchedule(steps=4, batch=2, check_every=2)
 
@@ -281,3 +284,14 @@ def test_weights_over_pictures_count_only_pictures_that_hold_the_class(pictures)
     # Frequencies: black 1/2, light 1, crystal 1/2.
     np.testing.assert_allclose(weights_of([plain, half]), [1, 0.5, 1])
     assert weights_of(pictures)[2] > weights_of(pictures)[1]
+
+
+def test_contract_of_the_segmenter(untrained):
+    check_segmenter(make_segmenter(load_config(segmenter="semantic", semantic={"weights": str(untrained)})))
+
+
+def test_weights_for_something_else_are_refused(untrained, tmp_path):
+    with pytest.raises(ReadError, match="expected weights for semantic"):
+        make_segmenter(load_config(segmenter="semantic", semantic={"weights": "crystals"}))
+    with pytest.raises(ReadError, match="expected weights for crystals"):
+        make_segmenter(load_config(crystals={"weights": str(untrained)}))
