@@ -78,6 +78,42 @@ def score_paths(predictions: Path, truth: Path, *, min_area_px: float = 0.0, pic
     return missing | score_pictures(found, wanted, min_area_px=min_area_px)
 
 
+def score_classes(predictions: Path, truth: Path, *, pictures: str = "*") -> dict[str, Any]:
+    """Score class pictures pixel by pixel.
+
+    Parameters
+    ----------
+    predictions, truth
+        Folders of class pictures (0, 1, 2 …) of the same names, or runs or datasets that hold them in ``semantic``.
+    pictures
+        Pattern of the names (without suffix) of the true pictures that count.
+
+    Returns
+    -------
+    JSON-ready: pictures, without_predictions, ``classes`` with accuracy, iou and f1 by class, mean_iou, confusion.
+
+    Raises
+    ------
+    ReadError
+        When nothing fits together.
+    InputError
+        When two pictures of one name differ in shape.
+    """
+    found, every = (mask_files(p / "semantic" if (p / "semantic").is_dir() else p) for p in (predictions, truth))
+    wanted = {k: f for k, f in every.items() if fnmatch(k, pictures)}
+    common = sorted(wanted.keys() & found.keys())
+    if not common:
+        raise ReadError(
+            f"expected class pictures of the same names, got {', '.join(sorted(found)[:3]) or 'none'} in {predictions} "
+            f"and {', '.join(sorted(wanted)[:3]) or 'none'} in {truth}; write them with analyze --save-masks"
+        )
+    pairs = [(read_mask(found[k]), read_mask(wanted[k])) for k in common]
+    classes = 1 + max(int(m.max()) for pair in pairs for m in pair)
+    matrix = np.sum([confusion(p, t, classes=classes) for p, t in pairs], axis=0)
+    scores = semantic_scores(matrix) | {"confusion": matrix.tolist()}
+    return _plain({"pictures": len(common), "without_predictions": len(wanted) - len(common), "classes": scores})
+
+
 def score_pictures(
     found: Mapping[str, Annotated], wanted: Mapping[str, Annotated], *, min_area_px: float = 0.0
 ) -> dict[str, Any]:

@@ -142,13 +142,19 @@ def score(
     pictures: Annotated[
         str, typer.Option(help="Pattern of the names, without suffix, of the true pictures that count.")
     ] = "*",
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Compare class pictures (folder `semantic`) pixel by pixel.")
+    ] = False,
 ) -> None:
     """Agreement of predictions with truth, as JSON."""
     with errors():
         from crystalscope.io.tables import write_json
-        from crystalscope.scoring import score_paths
+        from crystalscope.scoring import score_classes, score_paths
 
-        result = score_paths(predictions, truth, min_area_px=min_area, pictures=pictures)
+        if classes:
+            result = score_classes(predictions, truth, pictures=pictures)
+        else:
+            result = score_paths(predictions, truth, min_area_px=min_area, pictures=pictures)
         typer.echo(json.dumps(result, indent=1))
         if out:
             write_json(out, result)

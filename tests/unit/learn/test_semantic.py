@@ -264,6 +264,12 @@ def test_command_line_and_class_pictures(small_set, tmp_path):
     mask = read_mask(written[0])
     assert mask.shape == (240, 260)
     assert mask.max() <= 2
+    out = runner.invoke(app, ["score", str(tmp_path / "run"), str(small_set), "--classes"])
+    scores = json.loads(out.stdout)
+    assert scores["pictures"] == 6
+    assert np.sum(scores["classes"]["confusion"]) == 6 * 240 * 260
+    out = runner.invoke(app, ["score", str(tmp_path), str(small_set), "--classes"])
+    assert out.exit_code == 2
     out = runner.invoke(app, ["train", "semantic", str(small_set), "--out", str(tmp_path / "x"), "--encoder", "vgg"])
     assert out.exit_code == 2
     assert "compact or resnet50" in out.output
