@@ -41,20 +41,21 @@ class Part:
 
 
 PARTS = (
-    Part("crystals", "varied-crystals", 240, 2001, (2, 1, 1)),
-    Part("varied_a", "varied", 260, 2002, (1, 1, 1)),
-    Part("needles", "varied-needles", 220, 2003, (1, 2, 1)),
-    Part("round", "varied-round", 130, 2004, (1, 1, 1)),
-    Part("varied_b", "varied", 240, 2005, (1, 1, 1)),
-    Part("crowded", "varied-crowded", 150, 2006, (0, 0, 2)),
-    Part("crowded_r", "varied-crowded-reflected", 110, 2008, (0, 0, 2)),
-    Part("agglomerates", "varied-agglomerates", 260, 2007, (0, 0, 2)),
+    Part("crystals", "varied-crystals", 240, 2001, (2, 1, 1, 1)),
+    Part("varied_a", "varied", 260, 2002, (1, 1, 1, 1)),
+    Part("needles", "varied-needles", 220, 2003, (1, 2, 1, 1)),
+    Part("round", "varied-round", 130, 2004, (1, 1, 1, 1)),
+    Part("varied_b", "varied", 240, 2005, (1, 1, 1, 1)),
+    Part("crowded", "varied-crowded", 150, 2006, (0, 0, 2, 2)),
+    Part("crowded_r", "varied-crowded-reflected", 110, 2008, (0, 0, 2, 2)),
+    Part("agglomerates", "varied-agglomerates", 260, 2007, (0, 0, 2, 2)),
 )
-SPHERES = (6, 6, 5)
+SPHERES = (6, 6, 5, 5)
 STAGES = (
     Schedule(steps=5000),
     Schedule(steps=1500, rate=1e-3, seed=1, checkpoint_every=100),
-    Schedule(steps=5000, rate=1.5e-3, seed=2, checkpoint_every=100),
+    Schedule(steps=5000, rate=1.5e-3, seed=2, checkpoint_every=100, stop=1500),
+    Schedule(steps=1500, rate=1.2e-3, seed=3, checkpoint_every=100),
 )
 LIMITS = (
     "Crossing needles at high loading: many are missed or found too short.",

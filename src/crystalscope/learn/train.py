@@ -45,6 +45,8 @@ class Schedule:
         Steps.
     average
         Factor by which weights are averaged over the last steps.
+    stop
+        Steps after which it ends although the rate has not fallen yet, for a further stage; None: all.
     """
 
     steps: int = 6000
@@ -56,6 +58,12 @@ class Schedule:
     seed: int = 0
     checkpoint_every: int = 200
     average: float = 0.998
+    stop: int | None = None
+
+    @property
+    def length(self) -> int:
+        """Steps that are made."""
+        return self.steps if self.stop is None else min(self.stop, self.steps)
 
 
 def train(
@@ -126,7 +134,7 @@ def train(
     begun = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(drawn, first)
-        for step in range(first, schedule.steps):
+        for step in range(first, schedule.length):
             pictures, targets = coming.result()
             coming = pool.submit(drawn, step + 1)
             for group in optimiser.param_groups:
@@ -143,7 +151,7 @@ def train(
             if report:
                 seconds = (time.monotonic() - begun) / (step - first + 1)
                 report(step + 1, parts | {"loss": float(loss.detach()), "seconds": seconds})
-            if (step + 1) % schedule.checkpoint_every == 0 or step + 1 == schedule.steps:
+            if (step + 1) % schedule.checkpoint_every == 0 or step + 1 == schedule.length:
                 _save(file, net, mean, optimiser, step + 1, what)
     return mean.eval()
 
