@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,8 +13,14 @@ import torch
 from crystalscope.errors import ReadError
 from crystalscope.io.tables import write_json
 from crystalscope.learn.net import CrystalNet, fused
+from crystalscope.learn.second import SecondNet, fused_second
 from crystalscope.segment.crystals import FORMAT_VERSION, TASK
 from crystalscope.segment.layout import STRIDES
+from crystalscope.segment.patches import ACROSS, ALONG
+from crystalscope.segment.second import FORMAT_VERSION as SECOND_VERSION
+from crystalscope.segment.second import TASK as SECOND
+
+Net = TypeVar("Net", CrystalNet, SecondNet)
 
 
 def export_crystals(net: CrystalNet, path: Path, *, card: dict[str, Any]) -> Path:
@@ -66,6 +72,15 @@ def load_onnx(path: Path) -> CrystalNet:
     ReadError
         When the file does not hold the parameters of this network.
     """
+    return _loaded(CrystalNet(norm=False), path)
+
+
+def load_second_onnx(path: Path) -> SecondNet:
+    """The second look that `export_second` wrote, for further training; errors as `load_onnx`."""
+    return _loaded(SecondNet(norm=False), path)
+
+
+def _loaded(net: Net, path: Path) -> Net:
     import onnx
     from onnx import numpy_helper
 
@@ -73,7 +88,6 @@ def load_onnx(path: Path) -> CrystalNet:
         stored = {i.name: np.array(numpy_helper.to_array(i)) for i in onnx.load(str(path)).graph.initializer}
     except Exception as e:
         raise ReadError(f"expected a network in {path}, onnx says: {e}; copy the file again") from e
-    net = CrystalNet(norm=False)
     wanted = net.state_dict()
     missing = [k for k, v in wanted.items() if k not in stored or stored[k].shape != tuple(v.shape)]
     if missing:
@@ -83,3 +97,24 @@ def load_onnx(path: Path) -> CrystalNet:
         )
     net.load_state_dict({k: torch.from_numpy(stored[k].astype(np.float32)) for k in wanted})
     return net
+
+
+def export_second(net: SecondNet, path: Path, *, card: dict[str, Any]) -> Path:
+    """Write the second look (.onnx) and its card; returns the path of the card."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            fused_second(net.eval()),
+            (torch.zeros(2, 2, ACROSS, ALONG),),
+            str(path),
+            input_names=["patches"],
+            output_names=["masks", "quality"],
+            dynamic_axes={n: {0: "bodies"} for n in ("patches", "masks", "quality")},
+            opset_version=17,
+            keep_initializers_as_inputs=False,
+            dynamo=False,
+        )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    parameters = sum(p.numel() for p in net.parameters())
+    head = {"task": SECOND, "format_version": SECOND_VERSION, "sha256": digest, "parameters": parameters}
+    return write_json(path.with_suffix(".json"), head | card)

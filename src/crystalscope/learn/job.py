@@ -22,18 +22,22 @@ from crystalscope.io.coco import Annotated
 from crystalscope.io.manifest import Manifest
 from crystalscope.io.tables import write_csv
 from crystalscope.learn.evaluate import evaluate
-from crystalscope.learn.export import export_crystals, load_onnx
+from crystalscope.learn.export import export_crystals, export_second, load_onnx, load_second_onnx
 from crystalscope.learn.plots import write_curve, write_overlays
 from crystalscope.learn.samples import Truth, describe, load_truth
-from crystalscope.learn.train import Schedule, schedule_card, train
+from crystalscope.learn.train import Schedule, schedule_card, train, train_second
 from crystalscope.scenes import preset, scenes_of
 from crystalscope.segment.crystals import CrystalsSegmenter
+from crystalscope.segment.second import second_path
 from crystalscope.weights import weights_path
 
 Report = Callable[[str, int, int | None], None]
 
 FINE_TUNING = Schedule(steps=450, sizes=(256, 320, 320, 448), rate=5e-4, widest=1.5, average=0.99)
 """From weights that are there; about 10 minutes on two cores."""
+SECOND = Schedule(steps=1500, sizes=(256, 320, 448, 640), pixels=6 * 320 * 320, average=0.99, seed=5)
+"""The second look from nothing."""
+SECOND_TUNING = replace(SECOND, steps=200, rate=3e-4, sizes=(256, 320, 448))
 _OWN_SHARE = 0.65
 """Of the samples; the others are rehearsed."""
 _REHEARSED = "varied"
@@ -70,7 +74,8 @@ def train_crystals(
     datasets
         Folders with a dataset.toml and outlines. Where a table has the column split, only rows ``train`` are learnt.
     out
-        Folder for crystals.onnx, crystals.json, log.csv, pictures; an interrupted training goes on.
+        Folder for crystals.onnx and crystals-second.onnx with their cards, log.csv, pictures; an interrupted training
+        goes on.
     start
         Shipped weights by name or the path of an .onnx file; None: from nothing.
     schedule
@@ -132,6 +137,15 @@ def train_crystals(
         report("steps", step, schedule.steps)
 
     trained = train(mixed, out, schedule=schedule, start=net, report=note)
+    again = replace(SECOND if base is None else SECOND_TUNING, seed=schedule.seed)
+    again = replace(again, steps=min(again.steps, schedule.steps))
+    looked = train_second(
+        mixed,
+        out / "second",
+        schedule=again,
+        start=None if base is None else load_second_onnx(second_path(base)),
+        report=lambda step, _: report("steps of the second look", step, again.steps),
+    )
     file = out / "crystals.onnx"
     card: dict[str, Any] = {
         "name": "crystals",
@@ -145,9 +159,11 @@ def train_crystals(
         "rehearsed_scenes": rehearse,
         "held_back": sorted(held.truth),
         "schedule": schedule_card(schedule),
+        "second": schedule_card(again),
         "seed": schedule.seed,
     }
     export_crystals(trained, file, card=card)
+    export_second(looked, second_path(file), card={"name": "crystals-second", "of": file.name})
     after, found_after = _scores(file, settings, held, checked)
     card |= {"before": before, "after": after, "seconds": round(time.monotonic() - begun)}
     export_crystals(trained, file, card=card)

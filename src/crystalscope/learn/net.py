@@ -91,10 +91,16 @@ class CrystalNet(nn.Module):
         return (*maps, proto)
 
 
-@torch.no_grad()
 def fused(net: CrystalNet) -> CrystalNet:
     """The same function without batch norms: their scale is in the convolutions, their shift a bias."""
     out = CrystalNet(norm=False)
+    fuse(net, out)
+    return out.eval()
+
+
+@torch.no_grad()
+def fuse(net: nn.Module, out: nn.Module) -> None:
+    """Give a network without batch norms the weights of one with them, or of one like it."""
     own = dict(net.named_modules())
     state = net.state_dict()
     weights = {}
@@ -106,4 +112,3 @@ def fused(net: CrystalNet) -> CrystalNet:
                 weights[f"{name}.conv.weight"] = own[name].conv.weight * scale[:, None, None, None]
                 weights[f"{name}.conv.bias"] = norm.bias - norm.running_mean * scale
     out.load_state_dict({k: weights.get(k, state.get(k)) for k in out.state_dict()})
-    return out.eval()

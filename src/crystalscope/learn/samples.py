@@ -80,6 +80,8 @@ class Target:
         (GRID, GRID, 2) x, y of the grid, px of the sample.
     mask
         (GRID, GRID) 0 or 1.
+    outline
+        Polygons (k, 2) x, y, px of the sample, also beyond it.
     """
 
     box: NDArray[np.float32]
@@ -88,6 +90,7 @@ class Target:
     use: int
     points: NDArray[np.float32]
     mask: NDArray[np.float32]
+    outline: list[NDArray[np.float32]]
 
 
 def load_truth(dataset: Dataset | str | Path, *, files: Collection[str] | None = None) -> list[Truth]:
@@ -245,7 +248,9 @@ def _target(
     small = min(box.length, box.width) < _LEAST_SIDE * 0.75
     places = [(level, slot) for level in levels_of(box) for slot in slots_of(box)]
     values = np.array([box.x, box.y, box.length, box.width, box.angle], dtype=np.float32)
-    return Target(values, places, kind, 0 if small and use == 1 else use, points, (mask > 0.5).astype(np.float32))
+    return Target(
+        values, places, kind, 0 if small and use == 1 else use, points, (mask > 0.5).astype(np.float32), parts
+    )
 
 
 def _regraded(cut: NDArray[np.float32], whole: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -11,15 +11,23 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from crystalscope.errors import InputError
 from crystalscope.learn.loss import crystal_loss
 from crystalscope.learn.net import CrystalNet
 from crystalscope.learn.samples import Truth, batches
+from crystalscope.learn.second import SecondNet, patches, second_loss
+
+Net = TypeVar("Net", bound=nn.Module)
+Report = Callable[[int, dict[str, float]], None]
+
+_PATCHES = 96
+"""Bodies in a step of the second look."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ def train(
     *,
     schedule: Schedule,
     start: CrystalNet | None = None,
-    report: Callable[[int, dict[str, float]], None] | None = None,
+    report: Report | None = None,
 ) -> CrystalNet:
     """Train, or go on with a training that was interrupted in `folder`.
 
@@ -101,21 +109,76 @@ def train(
     InputError
         When `folder` holds the checkpoint of another training.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    net = start if start is not None else _seeded(CrystalNet, schedule)
+
+    def drawn(step: int) -> tuple[Any, Any]:
+        rng = np.random.default_rng([schedule.seed, step])
+        size = int(rng.choice(schedule.sizes))
+        return batches(truths, size=size, count=max(1, schedule.pixels // size**2), rng=rng, widest=schedule.widest)
+
+    return _fit(net, folder, schedule=schedule, what=_of(truths), drawn=drawn, loss=crystal_loss, report=report)
+
+
+def train_second(
+    truths: Sequence[Truth],
+    folder: Path,
+    *,
+    schedule: Schedule,
+    start: SecondNet | None = None,
+    report: Report | None = None,
+) -> SecondNet:
+    """Train the second look as `train` does the network.
+
+    Parameters
+    ----------
+    truths, folder, schedule, start, report
+        See `train`; the sizes are those of the samples from which patches are cut.
+
+    Raises
+    ------
+    InputError
+        When `folder` holds the checkpoint of another training.
+    """
+    net = start if start is not None else _seeded(SecondNet, schedule)
+
+    def drawn(step: int) -> tuple[Any, Any]:
+        rng = np.random.default_rng([schedule.seed, step])
+        size = int(rng.choice(schedule.sizes))
+        count = max(1, schedule.pixels // size**2)
+        batch = patches(truths, size=size, pictures=count, most=_PATCHES, rng=rng)
+        return batch.seen, batch
+
+    return _fit(net, folder, schedule=schedule, what=_of(truths), drawn=drawn, loss=second_loss, report=report)
+
+
+def _seeded(kind: Callable[[], Net], schedule: Schedule) -> Net:
     torch.manual_seed(schedule.seed)
+    return kind()
+
+
+def _fit(
+    start: Net,
+    folder: Path,
+    *,
+    schedule: Schedule,
+    what: bytes,
+    drawn: Callable[[int], tuple[Any, Any]],
+    loss: Callable[[Any, Any], tuple[Tensor, dict[str, float]]],
+    report: Report | None,
+) -> Net:
+    folder.mkdir(parents=True, exist_ok=True)
     # 16-bit floats where the processor multiplies them; elsewhere they are emulated, many times slower.
     bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     layout = torch.channels_last if bf16 else torch.contiguous_format
-    net = copy.deepcopy(start) if start is not None else CrystalNet()
-    net = net.to(memory_format=layout)
+    net = copy.deepcopy(start).to(memory_format=layout)
     mean = copy.deepcopy(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.rate, weight_decay=schedule.decay)
     file = folder / "checkpoint.pt"
-    what = _fingerprint(truths, schedule, net)
+    fingerprint = _fingerprint(what, schedule, net)
     first = 0
     if file.exists():
         state = torch.load(file, weights_only=True)
-        if state["what"] != what:
+        if state["what"] != fingerprint:
             raise InputError(
                 f"expected the checkpoint of this training in {folder}, got one of other pictures, settings or weights;"
                 " name another folder or remove checkpoint.pt"
@@ -125,12 +188,6 @@ def train(
         optimiser.load_state_dict(state["optimiser"])
         first = int(state["step"])
     net.train()
-
-    def drawn(step: int) -> Any:
-        rng = np.random.default_rng([schedule.seed, step])
-        size = int(rng.choice(schedule.sizes))
-        return batches(truths, size=size, count=max(1, schedule.pixels // size**2), rng=rng, widest=schedule.widest)
-
     begun = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(drawn, first)
@@ -142,17 +199,17 @@ def train(
             x = torch.from_numpy(pictures).to(memory_format=layout)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
                 outputs = net(x)
-            loss, parts = crystal_loss(outputs, targets)
+            total, parts = loss(outputs, targets)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            total.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimiser.step()
             _average(mean, net, min(schedule.average, (step + 1) / (step + 10)))
             if report:
                 seconds = (time.monotonic() - begun) / (step - first + 1)
-                report(step + 1, parts | {"loss": float(loss.detach()), "seconds": seconds})
+                report(step + 1, parts | {"loss": float(total.detach()), "seconds": seconds})
             if (step + 1) % schedule.checkpoint_every == 0 or step + 1 == schedule.length:
-                _save(file, net, mean, optimiser, step + 1, what)
+                _save(file, net, mean, optimiser, step + 1, fingerprint)
     return mean.eval()
 
 
@@ -166,7 +223,7 @@ def _rate(step: int, schedule: Schedule) -> float:
 
 
 @torch.no_grad()
-def _average(mean: CrystalNet, net: CrystalNet, keep: float) -> None:
+def _average(mean: nn.Module, net: nn.Module, keep: float) -> None:
     for a, b in zip(mean.state_dict().values(), net.state_dict().values(), strict=True):
         if a.dtype.is_floating_point:
             a.mul_(keep).add_(b, alpha=1 - keep)
@@ -174,9 +231,7 @@ def _average(mean: CrystalNet, net: CrystalNet, keep: float) -> None:
             a.copy_(b)
 
 
-def _save(
-    file: Path, net: CrystalNet, mean: CrystalNet, optimiser: torch.optim.Optimizer, step: int, what: str
-) -> None:
+def _save(file: Path, net: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer, step: int, what: str) -> None:
     temporary = file.with_suffix(".tmp")
     state = {"net": net.state_dict(), "mean": mean.state_dict(), "optimiser": optimiser.state_dict()}
     state |= {"step": step, "what": what}
@@ -184,11 +239,17 @@ def _save(
     temporary.replace(file)
 
 
-def _fingerprint(truths: Sequence[Truth], schedule: Schedule, net: CrystalNet) -> str:
-    """Of what a training depends on: pictures and outlines, settings, weights at its start."""
-    digest = hashlib.sha256(json.dumps(asdict(schedule), sort_keys=True).encode())
+def _of(truths: Sequence[Truth]) -> bytes:
+    """Digest of pictures and outlines."""
+    digest = hashlib.sha256()
     for t in truths:
         digest.update(t.grey[::16, ::16].tobytes() + t.use.tobytes() + t.kind.tobytes())
+    return digest.digest()
+
+
+def _fingerprint(what: bytes, schedule: Schedule, net: nn.Module) -> str:
+    """Of what a training depends on: pictures and outlines, settings, weights at its start."""
+    digest = hashlib.sha256(json.dumps(asdict(schedule), sort_keys=True).encode() + what)
     for v in net.state_dict().values():
         digest.update(v.contiguous().numpy().tobytes())
     return digest.hexdigest()

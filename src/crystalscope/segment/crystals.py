@@ -18,7 +18,9 @@ from crystalscope.errors import ReadError
 from crystalscope.prepare import Prepared
 from crystalscope.segment.base import Segmentation, widest_edges, with_sharpness
 from crystalscope.segment.decode import candidates, distinct, draw, largest_part
-from crystalscope.segment.layout import STRIDES, levels_of_grey, normalised
+from crystalscope.segment.layout import STRIDES, Box, levels_of_grey, normalised, oriented_box
+from crystalscope.segment.patches import Pyramid, mask_of
+from crystalscope.segment.second import load_second, second_path
 from crystalscope.weights import read_card, weights_path
 
 Floats = NDArray[np.float32]
@@ -52,11 +54,14 @@ class CrystalsSegmenter:
     config: AnalyzeConfig
     scale: float = 1.0
     _session: Any = field(default=None, repr=False)
+    _second: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self._session is None:
             c = self.config.crystals
             object.__setattr__(self, "_session", load_session(str(weights_path(c.weights)), c.precision))
+            second = str(second_path(weights_path(c.weights)))
+            object.__setattr__(self, "_second", load_second(second, onnx_runner))
             if c.diameter_px is not None:
                 object.__setattr__(self, "scale", scale_for(c.diameter_px))
 
@@ -100,6 +105,7 @@ class CrystalsSegmenter:
             # Large bodies once more from afar, where both their sides are close together.
             masks += [m for m in self._seen_at(grey, self.scale * _COARSE) if m.size * self.scale >= _LARGE]
             masks = _suppressed(masks)
+        masks = self._looked_at(grey, masks)
         if inside is not None:
             masks = [m for m in (_within(m, inside) for m in masks) if m is not None]
         large = [m for m in masks if np.count_nonzero(m.crop) >= self.config.post.min_area_px]
@@ -109,6 +115,24 @@ class CrystalsSegmenter:
             instances = replace(instances, in_focus=sharp)
         gated = len(masks) - len(large)
         return Segmentation(instances, gated, f"crystals, {self.config.crystals.precision}, scale {self.scale:.3g}")
+
+    def _looked_at(self, grey: Floats, masks: list[_Mask]) -> list[_Mask]:
+        """Each body once more in its own frame: its outline there, and whether it is one at all."""
+        if not masks:
+            return []
+        pyramid = Pyramid(grey)
+        for _ in range(LOOKS):
+            boxes = [_box_of(m) for m in masks]
+            logits, quality = self._second(pyramid, boxes)
+            out = []
+            for mask, box, drawn, q in zip(masks, boxes, logits, quality, strict=True):
+                r0, c0, crop = mask_of(drawn, box, grey.shape)
+                if not crop.any():
+                    continue
+                crop, r0, c0 = _trimmed(largest_part(crop), r0, c0)
+                out.append(replace(mask, r0=r0, c0=c0, crop=crop, quality=float(q)))
+            masks = out
+        return _suppressed([replace(m, score=combined(m.score, m.quality)) for m in masks])
 
     def _seen_at(self, grey: Floats, scale: float) -> list[_Mask]:
         """What the network finds in a picture resized by a factor, in px of the picture."""
@@ -155,6 +179,7 @@ class _Mask:
     kind: int
     x: float
     y: float
+    quality: float = 0.0
 
     @property
     def size(self) -> float:
@@ -168,6 +193,25 @@ class _Mask:
     @property
     def c1(self) -> int:
         return self.c0 + self.crop.shape[1]
+
+
+LOOKS = 1
+
+
+def combined(score: float, quality: float) -> float:
+    return math.sqrt(score * quality)
+
+
+def _box_of(mask: _Mask) -> Box:
+    contours, _ = cv2.findContours(mask.crop, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    points = np.concatenate(contours)[:, 0, :]
+    corners = np.concatenate([points + d for d in ([0, 0], [1, 0], [0, 1], [1, 1])])
+    return oriented_box(corners + np.array([mask.c0, mask.r0]))
+
+
+def _trimmed(crop: NDArray[np.uint8], r0: int, c0: int) -> tuple[NDArray[np.uint8], int, int]:
+    i, j = np.flatnonzero(crop.any(axis=1)), np.flatnonzero(crop.any(axis=0))
+    return np.ascontiguousarray(crop[i[0] : i[-1] + 1, j[0] : j[-1] + 1]), int(r0 + i[0]), int(c0 + j[0])
 
 
 def tiles(rows: int, columns: int) -> list[tuple[int, int, int, int]]:

@@ -18,14 +18,17 @@ from crystalscope.datasets import open_dataset, write_scenes  # noqa: E402
 from crystalscope.errors import InputError, ReadError  # noqa: E402
 from crystalscope.io.manifest import Manifest, read_manifest, write_manifest  # noqa: E402
 from crystalscope.learn.evaluate import found_in  # noqa: E402
-from crystalscope.learn.export import export_crystals, load_onnx  # noqa: E402
+from crystalscope.learn.export import export_crystals, export_second, load_onnx, load_second_onnx  # noqa: E402
 from crystalscope.learn.job import divided, train_crystals  # noqa: E402
 from crystalscope.learn.loss import crystal_loss  # noqa: E402
 from crystalscope.learn.net import CrystalNet, fused  # noqa: E402
 from crystalscope.learn.samples import Truth, batches, load_truth, sample  # noqa: E402
-from crystalscope.learn.train import Schedule, train  # noqa: E402
+from crystalscope.learn.second import SecondNet, fused_second, patches, second_loss  # noqa: E402
+from crystalscope.learn.train import Schedule, train, train_second  # noqa: E402
 from crystalscope.scenes import preset, scenes_of  # noqa: E402
 from crystalscope.segment.crystals import CrystalsSegmenter  # noqa: E402
+from crystalscope.segment.patches import ACROSS, ALONG  # noqa: E402
+from crystalscope.segment.second import second_path  # noqa: E402
 
 TINY = Schedule(steps=4, sizes=(64, 96), pixels=2 * 96 * 96, checkpoint_every=2)
 
@@ -46,6 +49,9 @@ def untrained(tmp_path_factory):
     net = CrystalNet()
     net(torch.randn(2, 1, 128, 128))
     export_crystals(net, path, card={"seed": 0})
+    second = SecondNet()
+    second(torch.randn(4, 2, ACROSS, ALONG))
+    export_second(second, second_path(path), card={"seed": 0})
     return path
 
 
@@ -70,6 +76,50 @@ def test_weights_go_to_onnx_and_back(untrained):
     for a, b in zip(own, onnxruntime.InferenceSession(str(untrained)).run(None, {"picture": x.numpy()}), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
     assert untrained.stat().st_size < 10_000_000
+
+
+def test_second_look_goes_to_onnx_and_back(untrained):
+    import onnxruntime
+
+    file = second_path(untrained)
+    net = load_second_onnx(file).eval()
+    x = torch.randn(3, 2, ACROSS, ALONG)
+    with torch.no_grad():
+        own = [o.numpy() for o in net(x)]
+        for a, b in zip(own, fused_second(net)(x), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+    for a, b in zip(own, onnxruntime.InferenceSession(str(file)).run(None, {"patches": x.numpy()}), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    with pytest.raises(ReadError, match="of another shape"):
+        load_second_onnx(untrained)
+
+
+def test_patches_hold_bodies_and_what_is_none(small_set):
+    truths = load_truth(small_set)
+    batch = patches(truths, size=128, pictures=6, most=30, rng=np.random.default_rng(0))
+    assert batch.seen.shape[1:] == (2, ACROSS, ALONG)
+    assert batch.body.any()
+    assert (~batch.body).any()
+    assert batch.mask[~batch.body].max() == 0
+    # A body fills a good part of its patch; what lies beyond the picture is not asked for.
+    assert 0.1 < np.median(batch.mask[batch.body].mean(axis=(1, 2))) < 0.6
+    assert (batch.mask * (1 - batch.seen[:, 1])).max() == 0
+
+
+def test_second_look_learns_and_goes_on(small_set, tmp_path):
+    truths = load_truth(small_set)
+    batch = patches(truths, size=128, pictures=4, most=16, rng=np.random.default_rng(0))
+    loss, parts = second_loss(SecondNet()(torch.from_numpy(batch.seen)), batch)
+    assert torch.isfinite(loss)
+    assert set(parts) == {"mask", "quality", "iou", "told_body", "told_none"}
+    short = Schedule(steps=4, sizes=(96,), pixels=2 * 96 * 96, checkpoint_every=2)
+    whole = train_second(truths, tmp_path / "a", schedule=short)
+    train_second(truths, tmp_path / "b", schedule=replace(short, stop=2))
+    with pytest.raises(InputError, match="another"):
+        train_second(truths, tmp_path / "b", schedule=replace(short, rate=1e-4))
+    again = train_second(truths, tmp_path / "a", schedule=short)
+    for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_what_is_no_network_is_refused(tmp_path, untrained):
