@@ -69,9 +69,9 @@ def simulate(
 
     Notes
     -----
-    Growth and dissolution by finite volumes of second order with van Leer's limiter, agglomeration and breakage by
-    fixed pivots between two half steps of growth (Strang), the solute by the implicit midpoint rule with its own balance.
-    Numbers are never negative. See docs/explanations/plant.md.
+    Growth and dissolution by finite volumes of second order with van Leer's limiter, agglomeration and breakage
+    by fixed pivots between two half steps of growth (Strang), the solute by the implicit midpoint rule with its own
+    balance. Numbers are never negative. See docs/explanations/plant.md.
     """
     _check_range(kinetics, profile)
     times = np.array([0.0, profile.duration_s]) if times_s is None else np.array(times_s, dtype=float)

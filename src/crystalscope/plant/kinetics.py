@@ -1,9 +1,9 @@
 """Kinetics of a system: frozen models; constructor = schema = TOML file.
 
 Every rate is k exp(-E/R (1/T - 1/T_ref)) times a power of a driving force. Where `reference_c` is not given, 1/T_ref is
-0 and k is the pre-exponential factor of the literature; a fit should use a reference inside its temperatures, else k
-and E cannot be told apart. The driving force is relative, S - 1 with S = c/c*, or absolute, c - c* in g per kg (per L where
-`basis` says so). All amounts are per kg of solvent (or per L of solution): numbers too.
+0 and k is the pre-exponential factor of the literature; a fit should use a reference inside its temperatures, else
+k and E cannot be told apart. The driving force is relative, S - 1 with S = c/c*, or absolute, c - c* in g per kg (per
+L where `basis` says so). All amounts are per kg of solvent (or per L of solution): numbers too.
 """
 
 from __future__ import annotations
@@ -35,14 +35,16 @@ class Solubility(Table):
     """Highest temperature for which the curve was measured."""
     handbook: tuple[tuple[float, float, float], ...] = ()
     """Independent values the curve is checked against: (deg C, g per kg or L, relative tolerance)."""
+    factor: Annotated[float, Field(ge=0.5, le=2)] = 1.0
+    """Multiplies the curve, after the check: a solution or a probe whose saturation differs from the handbook's."""
 
     def at(self, temperature_c: ArrayLike) -> Array:
         """c* at temperatures in deg C."""
         t = np.asarray(temperature_c, dtype=float)
         a = self.coefficients
         if self.form == "exponential":
-            return np.asarray(a[0] * np.exp(a[1] * t))
-        return np.asarray(np.polynomial.polynomial.polyval(t, np.asarray(a)))
+            return np.asarray(self.factor * a[0] * np.exp(a[1] * t))
+        return np.asarray(self.factor * np.polynomial.polynomial.polyval(t, np.asarray(a)))
 
     @model_validator(mode="after")
     def _sensible(self) -> Solubility:
@@ -56,7 +58,7 @@ class Solubility(Table):
         if bool(np.any(np.diff(curve) <= 0)):
             raise ValueError("the solubility must rise with temperature: the plant crystallizes by cooling")
         for degrees, value, tolerance in self.handbook:
-            got = float(self.at(degrees))
+            got = float(self.at(degrees)) / self.factor
             if abs(got - value) > tolerance * value:
                 raise ValueError(
                     f"the solubility at {degrees:g} deg C is {got:.4g}, the handbook says {value:g} within "
@@ -79,7 +81,9 @@ class Law(Table):
 
 
 class Growth(Law):
-    """G = k f(T) drive^order (1 + size_factor L)^size_order (ln S)^log_order T^temperature_order exp(-barrier/(T² ln S))."""
+    """G = k f(T) drive^order (1 + size_factor L)^size_order, and by birth and spread (ln S)^log_order
+    T^temperature_order exp(-barrier/(T² ln S)) times that, with T in K.
+    """
 
     rate_um_per_s: Positive
     """k: growth rate of the length in um/s at a driving force of 1."""
@@ -211,8 +215,8 @@ class Kinetics(Table):
         return parse_kinetics(data, self.name)
 
     def constants(self) -> dict[str, float]:
-        """All numbers of the mechanisms by dotted name."""
-        out: dict[str, float] = {}
+        """All numbers by dotted name, but for the curve of the solubility, of which there is its factor."""
+        out = {"volume_shape": self.volume_shape, "solubility.factor": self.solubility.factor}
         for part, model in self:
             if isinstance(model, Table) and part != "solubility":
                 out |= {f"{part}.{n}": float(v) for n, v in model if isinstance(v, float | int)}

@@ -28,7 +28,12 @@ def pack(kinetics: Kinetics) -> Array:
     p[MASS] = kinetics.mass_per_um3_g
     p[NUCLEUS] = kinetics.nucleus_um
     p[FORM] = float(kinetics.solubility.form == "exponential")
-    p[CURVE : CURVE + len(kinetics.solubility.coefficients)] = kinetics.solubility.coefficients
+    curve = np.array(kinetics.solubility.coefficients)
+    if p[FORM] > 0:
+        curve[0] *= kinetics.solubility.factor
+    else:
+        curve *= kinetics.solubility.factor
+    p[CURVE : CURVE + len(curve)] = curve
     if kinetics.growth is not None:
         g = kinetics.growth
         p[GROWTH : GROWTH + 5] = _law(g.rate_um_per_s, g)
