@@ -145,7 +145,7 @@ def _process() -> object:
     from sklearn.preprocessing import StandardScaler
 
     kernel = ConstantKernel(1.0) * RBF(np.ones(6), (0.1, 100)) + WhiteKernel(0.01)
-    return make_pipeline(StandardScaler(), GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=1))
+    return make_pipeline(StandardScaler(), GaussianProcessRegressor(kernel, normalize_y=True))
 
 
 METHODS: dict[str, Callable[[Sequence[Observations], Observations, str], Prediction]] = {

@@ -13,7 +13,7 @@ from pydantic import Field
 from crystalscope.config import Positive, Table
 from crystalscope.errors import InputError
 from crystalscope.plant.grid import Grid, pair_tables
-from crystalscope.plant.kinetics import Charge, Kinetics, Seeds
+from crystalscope.plant.kinetics import Charge, Kinetics
 from crystalscope.plant.profile import TemperatureProfile
 from crystalscope.plant.result import PlantRun
 
@@ -26,7 +26,7 @@ _SPILL = 2e-3
 class Numerics(Table):
     """How finely the balance is solved; the defaults are the working grid."""
 
-    cells: Annotated[int, Field(ge=10, le=4000)] = 120
+    cells: Annotated[int, Field(ge=10, le=4000)] = 160
     largest_um: Positive | None = None
     """End of the grid; None: found from the mass that can crystallize, and doubled until the crystals fit."""
     courant: Annotated[float, Field(gt=0, le=1)] = 0.9
@@ -137,7 +137,7 @@ def solve(
         start,
         (profile.time_s, profile.temperature_c),
         times_s,
-        (grid.width, m2, m2 * middle, m3, factor, np.ones(grid.n + 1)),
+        (grid.width, m2, m2 * middle, m3, factor, np.ones(grid.n + 1), _turned(kinetics, grid)),
         (*pair_tables(grid.faces.tobytes()), collision_kernel(kinetics, length), wear),
         (numerics.courant, numerics.tolerance, numerics.loss_step, numerics.longest_s),
         out,
@@ -174,7 +174,7 @@ def seed_numbers(kinetics: Kinetics, charge: Charge, grid: Grid) -> tuple[Array,
     mass = seeds.loading * charge.concentration_g_per_kg
     if mass <= 0:
         raise InputError("expected dissolved solute for a seed loading relative to it, got concentration_g_per_kg = 0")
-    cumulative = _lognormal_cdf(grid.faces, seeds)
+    cumulative = _lognormal_cdf(grid.faces, seeds.median_um, seeds.geometric_sd)
     inside = cumulative[-1] - cumulative[0]
     if inside < 0.99:
         raise InputError(
@@ -185,11 +185,25 @@ def seed_numbers(kinetics: Kinetics, charge: Charge, grid: Grid) -> tuple[Array,
     return number * (1 - seeds.agglomerated), number * seeds.agglomerated
 
 
-def _lognormal_cdf(length: Array, seeds: Seeds) -> Array:
+def _turned(kinetics: Kinetics, grid: Grid) -> Array:
+    """Crystals in each cell per g of amorphous solid that converts."""
+    if kinetics.amorphous is None:
+        return np.zeros(grid.n)
+    cumulative = _lognormal_cdf(grid.faces, kinetics.amorphous.particle_um, kinetics.amorphous.particle_geometric_sd)
+    inside = cumulative[-1] - cumulative[0]
+    if inside < 0.9:
+        raise InputError(
+            f"expected amorphous particles between {grid.faces[0]:g} and {grid.faces[-1]:g} um, got {1 - inside:.1%} of "
+            "them outside; check amorphous.particle_um and nucleus_um"
+        )
+    return np.asarray(np.diff(cumulative) / inside / (kinetics.mass_per_um3_g * grid.mean_power(3)))
+
+
+def _lognormal_cdf(length: Array, median: float, geometric_sd: float) -> Array:
     from scipy.special import ndtr
 
     with np.errstate(divide="ignore"):
-        return np.asarray(ndtr(np.log(length / seeds.median_um) / math.log(seeds.geometric_sd)))
+        return np.asarray(ndtr(np.log(length / median) / math.log(geometric_sd)))
 
 
 def _check_range(kinetics: Kinetics, profile: TemperatureProfile) -> None:
@@ -210,7 +224,9 @@ def _estimate_largest(kinetics: Kinetics, charge: Charge, profile: TemperaturePr
     seeds = charge.seeds.loading * charge.concentration_g_per_kg
     gain = (1 + max(charge.concentration_g_per_kg - left, 0.0) / seeds) ** (1 / 3)
     clusters = 3.0 if kinetics.agglomeration is not None else 1.0
-    return float(charge.seeds.median_um * charge.seeds.geometric_sd**3 * gain * clusters)
+    needed = charge.seeds.median_um * charge.seeds.geometric_sd**3 * gain * clusters
+    # Few different grids, so that recipes near each other share one and its tables.
+    return float(1.25 ** math.ceil(math.log(needed) / math.log(1.25)))
 
 
 def times_of(profile: TemperatureProfile, count: int = 200) -> Array:

@@ -108,7 +108,9 @@ def free_names(kinetics: Kinetics) -> tuple[str, ...]:
     return tuple(
         n
         for n, value in kinetics.constants().items()
-        if value > 0 and (n.endswith(rates) or n.endswith(".order")) and not n.startswith(("heterogeneous", "amorphous"))
+        if value > 0
+        and (n.endswith(rates) or n.endswith(".order"))
+        and not n.startswith(("heterogeneous", "amorphous"))
     )
 
 
@@ -151,10 +153,10 @@ def fit(
     Notes
     -----
     Least squares on concentrations (absolute) and on logarithms of moments and quantiles, the spread of each quantity
-    estimated from its residuals and refitted. Residuals of one batch follow each other; each quantity is weighted down by
-    its autocorrelation, (1 + r)/(1 - r), so that a hundred readings of one drift do not count as a hundred. An interval
-    ends where twice the drop of the log-likelihood, the other constants fitted anew, passes the chi-squared quantile
-    (Raue et al., Bioinformatics 25 (2009) 1923). The intervals hold if the model does; a wrong model shows in `sd`.
+    estimated from its residuals and refitted. An interval ends where twice the drop of the log-likelihood, the other
+    constants fitted anew, passes the chi-squared quantile (Raue et al., Bioinformatics 25 (2009) 1923), times the memory
+    (1 + r)/(1 - r) of the residuals, averaged over the measurements: residuals of one batch follow each other, and a
+    hundred readings of one drift are not a hundred. The intervals hold if the model does; a wrong model shows in `sd`.
     """
     if not batches:
         raise InputError("expected one or more batches, got none; give a table or a run")
@@ -164,16 +166,21 @@ def fit(
     constants = kinetics.constants()
     for name in names:
         if name in constants and not constants[name] > 0:
-            raise InputError(f"expected a start value above 0 of {name}, got {constants[name]:g}; set it in the kinetics")
+            raise InputError(
+                f"expected a start value above 0 of {name}, got {constants[name]:g}; set it in the kinetics"
+            )
     problem = _Problem(kinetics, tuple(batches), names, numerics)
     total = sum(problem.counts.values())
     if total < 2 * len(names):
-        raise InputError(f"expected at least {2 * len(names)} measurements for {len(names)} constants, got {total}; free fewer")
+        raise InputError(
+            f"expected at least {2 * len(names)} measurements for {len(names)} constants, got {total}; free fewer"
+        )
     best = problem.optimum(progress)
     jacobian = problem.jacobian(best)
     information = jacobian.T @ jacobian
     covariance = np.linalg.pinv(information, rcond=1e-12)
     sd = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+    reach = sd * math.sqrt(problem.inflation) * problem.scale
     correlation = covariance / np.outer(sd, sd) if np.isfinite(covariance).all() else np.full_like(covariance, math.nan)
     estimates = []
     for i, name in enumerate(names):
@@ -181,7 +188,7 @@ def fit(
         if profile:
             if progress is not None:
                 progress("intervals", i, len(names))
-            low, high = (problem.end(best, i, sense, float(sd[i]), level) for sense in (-1, 1))
+            low, high = (problem.end(best, i, sense, float(reach[i]), level) for sense in (-1, 1))
         estimates.append(_estimate(name, problem, best, (i, low, high, level), computed=profile))
     if progress is not None and profile:
         progress("intervals", len(names), len(names))
@@ -269,9 +276,9 @@ class _Problem:
         return out
 
     def residuals(self, x: Array) -> Array:
-        """All residuals over their standard deviations, weighted down for autocorrelation."""
+        """All residuals over their standard deviations."""
         raw = self.raw(x)
-        parts = [np.concatenate(raw[q]) / (self.sd[q] * math.sqrt(self.memory[q])) for q in self.quantities if raw[q]]
+        parts = [np.concatenate(raw[q]) / self.sd[q] for q in self.quantities if raw[q]]
         # One wild point must not decide: a prediction that is off by 1e3 sd is as bad as one off by 1e6.
         return np.clip(np.concatenate(parts), -1e3, 1e3)
 
@@ -330,6 +337,11 @@ class _Problem:
             r = min(max(r, 0.0), 0.95)
             self.memory[q] = (1 + r) / (1 - r)
 
+    @property
+    def inflation(self) -> float:
+        """Mean memory of a measurement."""
+        return sum(self.memory[q] * n for q, n in self.counts.items()) / max(sum(self.counts.values()), 1)
+
     def jacobian(self, x: Array) -> Array:
         """(measurements, constants) of the weighted residuals by central differences, per scaled constant."""
         columns = []
@@ -337,7 +349,7 @@ class _Problem:
             step = 2e-3 * self.scale[i] * max(1.0, abs(x[i] / self.scale[i]))
             up, down = x.copy(), x.copy()
             up[i], down[i] = min(x[i] + step, self.high[i]), max(x[i] - step, self.low[i])
-            columns.append((self.residuals(up) - self.residuals(down)) / (up[i] - down[i]))
+            columns.append((self.residuals(up) - self.residuals(down)) / (up[i] - down[i]) * self.scale[i])
         return np.column_stack(columns)
 
     def end(self, best: Array, i: int, sense: int, sd: float, level: float) -> float:
@@ -345,7 +357,7 @@ class _Problem:
         from scipy.stats import chi2
 
         base = float((self.residuals(best) ** 2).sum())
-        threshold = float(chi2.ppf(level, 1))
+        threshold = float(chi2.ppf(level, 1)) * self.inflation
         limit = self.high[i] if sense > 0 else self.low[i]
         guess = best[i] + sense * float(np.clip(2 * sd, 1e-4 * self.scale[i], 0.5 * abs(limit - best[i])))
         inside, inside_rise, from_inside = best[i], 0.0, best

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -92,10 +94,9 @@ def collide(
     scale: float,
     tables: tuple[NDArray[np.int32], Array, NDArray[np.int32]],
     volume: Array,
-    birth: Array,
-    death: Array,
+    rates: tuple[Array, Array, Array],
 ) -> None:
-    """Births by agglomeration and the rate at which a crystal of each cell is lost to it.
+    """Rates of agglomeration.
 
     Parameters
     ----------
@@ -107,13 +108,17 @@ def collide(
         `grid.pair_tables`.
     volume
         (n,) pivots in um³.
-    birth
-        (n,) filled: new agglomerates per kg and s.
-    death
-        (n,) filled: 1/s.
+    rates
+        Filled, (n,) each: new agglomerates per kg and s that come from other cells; the rate in 1/s at which a crystal
+        collides; the part of that rate after which it is still in its cell, as what it met was small.
+
+    Notes
+    -----
+    Large agglomerates collide with many fines and hardly grow: telling these collisions apart keeps the steps long.
     """
     n = len(total)
     target, share, alone = tables
+    birth, death, stay = rates
     number, mass = 0.0, 0.0
     for i in range(n):
         number += total[i]
@@ -124,6 +129,7 @@ def collide(
         top -= 1
     birth[:] = 0.0
     death[:] = 0.0
+    stay[:] = 0.0
     for i in range(top):
         lost = 0.0
         for j in range(top):
@@ -141,7 +147,7 @@ def collide(
             brought += pairs * volume[j]
         if alone[i] > 0:
             up = brought / (volume[i + 1] - volume[i])
-            birth[i] += own * (count - up)
+            stay[i] = scale * (count - up)
             birth[i + 1] += own * up
         for j in range(alone[i], i + 1):
             rate = own * kernel[i, j] * total[j]
@@ -200,7 +206,7 @@ def agglomerate(
     tables
         `grid.pair_tables`.
     work
-        (6, n) room.
+        (9, n) room.
 
     Returns
     -------
@@ -208,63 +214,61 @@ def agglomerate(
 
     Notes
     -----
-    Heun's method (strong-stability preserving: both stages are Euler steps that lose at most half of a cell). Primaries
+    Heun's method for all crystals together (strong-stability preserving: both stages are Euler steps in which no cell loses
+    more than half); primaries, which only ever collide away, by an exponential, so that neither can turn negative. Primaries
     among the fragments are those no larger than the mean primary by volume, and larger ones with the ratio of the two.
     """
-    left = duration
-    first = -1.0
+    left, first = duration, -1.0
     kernel, break_rate, volume = rates
     n = len(volume)
-    total, birth, death, born, p1, c1 = work[0], work[1], work[2], work[3], work[4], work[5]
+    birth, death, stay, born = work[0], work[1], work[2], work[3]
+    total, next_total, next_cluster, gone, fresh = work[4], work[5], work[6], work[7], work[8]
     breaks = False
     for i in range(n):
         if break_rate[i] > 0:
             breaks = True
+    birth[:], death[:], stay[:], born[:] = 0.0, 0.0, 0.0, 0.0
     while left > 0:
         h = left
-        for stage in range(2):
-            p = primary if stage == 0 else p1
-            c = cluster if stage == 0 else c1
-            number = 0.0
-            v1 = 0.0
-            v2 = 0.0
-            for i in range(n):
-                total[i] = p[i] + c[i]
-                number += total[i]
-                v1 += p[i] * volume[i]
-                v2 += p[i] * volume[i] * volume[i]
-            if scale > 0:
-                collide(total, kernel, scale, tables, volume, birth, death)
-            else:
-                birth[:] = 0.0
-                death[:] = 0.0
-            if breaks:
-                split(c, break_rate, volume, born)
-            else:
-                born[:] = 0.0
-            mean = v2 / v1 if v1 > 0 else 0.0
-            if stage == 0:
-                fastest = 0.0
-                loss = 0.0
-                for i in range(n):
-                    loss += 0.5 * death[i] * total[i]
-                    if total[i] > 0:
-                        fastest = max(fastest, death[i] + break_rate[i])
-                if first < 0:
-                    first = loss / number if number > 0 else 0.0
-                if fastest > 0:
-                    h = min(left, 0.5 / fastest)
-                for i in range(n):
-                    to_primary = min(1.0, mean / volume[i]) if breaks else 0.0
-                    p1[i] = p[i] + h * (to_primary * born[i] - death[i] * p[i])
-                    c1[i] = c[i] + h * (birth[i] + (1 - to_primary) * born[i] - (death[i] + break_rate[i]) * c[i])
-            else:
-                for i in range(n):
-                    to_primary = min(1.0, mean / volume[i]) if breaks else 0.0
-                    p2 = p[i] + h * (to_primary * born[i] - death[i] * p[i])
-                    c2 = c[i] + h * (birth[i] + (1 - to_primary) * born[i] - (death[i] + break_rate[i]) * c[i])
-                    primary[i] = max(0.5 * (primary[i] + p2), 0.0)
-                    cluster[i] = max(0.5 * (cluster[i] + c2), 0.0)
+        number, v1, v2 = 0.0, 0.0, 0.0
+        for i in range(n):
+            total[i] = primary[i] + cluster[i]
+            number += total[i]
+            v1 += primary[i] * volume[i]
+            v2 += primary[i] * volume[i] * volume[i]
+        mean = v2 / v1 if v1 > 0 else 0.0
+        if scale > 0:
+            collide(total, kernel, scale, tables, volume, (birth, death, stay))
+        if breaks:
+            split(cluster, break_rate, volume, born)
+        fastest, loss = 0.0, 0.0
+        for i in range(n):
+            loss += 0.5 * death[i] * total[i]
+            if total[i] > 1e-12 * number or total[i] * volume[i] > 1e-9 * v1:
+                fastest = max(fastest, death[i] - stay[i] + break_rate[i])
+        if first < 0:
+            first = loss / number if number > 0 else 0.0
+        if fastest > 0:
+            h = min(left, 0.5 / fastest)
+        for i in range(n):
+            part = min(1.0, mean / volume[i])
+            change = birth[i] + born[i] - (death[i] - stay[i]) * total[i] - break_rate[i] * cluster[i]
+            next_total[i] = max(total[i] + h * change, 0.0)
+            decay = math.exp(-h * death[i])
+            next_cluster[i] = max(next_total[i] - (primary[i] * decay + h * part * born[i]), 0.0)
+            gone[i], fresh[i] = death[i], part * born[i]
+        if scale > 0:
+            collide(next_total, kernel, scale, tables, volume, (birth, death, stay))
+        if breaks:
+            split(next_cluster, break_rate, volume, born)
+        for i in range(n):
+            part = min(1.0, mean / volume[i])
+            change = birth[i] + born[i] - (death[i] - stay[i]) * next_total[i] - break_rate[i] * next_cluster[i]
+            after = max(0.5 * (total[i] + next_total[i] + h * change), 0.0)
+            half = math.exp(-0.25 * h * (gone[i] + death[i]))
+            p = primary[i] * half * half + 0.5 * h * half * (fresh[i] + part * born[i])
+            primary[i] = min(p, after)
+            cluster[i] = after - primary[i]
         left -= h
         if left < 1e-9 * duration:
             left = 0.0

@@ -144,7 +144,7 @@ class Amorphous(Table):
     """An amorphous solid of higher solubility beside the crystals.
 
     It precipitates where c > ratio c* at precipitation_per_s (c - ratio c*), dissolves below at dissolution_per_s
-    (1 - c/(ratio c*)) times its mass, and converts in the solid to crystals of `particle_um` at conversion_per_s f(T).
+    (1 - c/(ratio c*)) times its mass, and turns in the solid into crystals, log-normal by volume, at conversion_per_s f(T).
     """
 
     solubility_ratio: Annotated[float, Field(gt=1)]
@@ -154,6 +154,8 @@ class Amorphous(Table):
     activation_j_per_mol: NonNegative = 0.0
     reference_c: float | None = None
     particle_um: Positive = 5.0
+    """Median length by volume of the crystals that the solid turns into."""
+    particle_geometric_sd: Annotated[float, Field(gt=1, le=5)] = 1.4
 
 
 class Kinetics(Table):

@@ -19,7 +19,7 @@ _KELVIN = 273.15
 # Places in the packed table.
 MASS, NUCLEUS, FORM, CURVE = 0, 1, 2, 3
 GROWTH, DISSOLUTION, NUCLEATION, AGGLOMERATION, BREAKAGE, AMORPHOUS = 8, 17, 22, 43, 45, 47
-LENGTH = 54
+LENGTH = 53
 
 
 def pack(kinetics: Kinetics) -> Array:
@@ -52,14 +52,13 @@ def pack(kinetics: Kinetics) -> Array:
     if kinetics.amorphous is not None:
         a = kinetics.amorphous
         reference = 0.0 if a.reference_c is None else 1 / (a.reference_c + _KELVIN)
-        p[AMORPHOUS : AMORPHOUS + 7] = (
+        p[AMORPHOUS : AMORPHOUS + 6] = (
             a.solubility_ratio,
             a.precipitation_per_s,
             a.dissolution_per_s,
             a.conversion_per_s,
             a.activation_j_per_mol / GAS_CONSTANT,
             reference,
-            a.particle_um,
         )
     return p
 

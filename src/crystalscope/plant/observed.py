@@ -55,10 +55,14 @@ class Observations:
     def __post_init__(self) -> None:
         time = np.asarray(self.time_s, dtype=float)
         if time.ndim != 1 or len(time) < 3 or bool(np.any(np.diff(time) <= 0)) or time[0] < 0:
-            raise InputError(f"expected 3 or more increasing times of batch {self.name} from 0 on; sort and drop doubles")
+            raise InputError(
+                f"expected 3 or more increasing times of batch {self.name} from 0 on; sort and drop doubles"
+            )
         for name, value in self.values.items():
             if name not in QUANTITIES:
-                raise InputError(f"expected one of {', '.join(QUANTITIES)}, got {name!r}; rename or leave out the column")
+                raise InputError(
+                    f"expected one of {', '.join(QUANTITIES)}, got {name!r}; rename or leave out the column"
+                )
             if np.shape(value) != time.shape:
                 raise InputError(f"expected {len(time)} values of {name} in batch {self.name}, got {np.shape(value)}")
         if not any(np.isfinite(v).any() for v in self.values.values()):

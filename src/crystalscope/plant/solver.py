@@ -103,7 +103,7 @@ def integrate(
     start: tuple[float, float],
     corners: tuple[Array, Array],
     stops: Array,
-    cells: tuple[Array, Array, Array, Array, Array, Array],
+    cells: tuple[Array, Array, Array, Array, Array, Array, Array],
     pairs: tuple[NDArray[np.int32], Array, NDArray[np.int32], Array, Array],
     control: tuple[float, float, float, float],
     out: tuple[Array, Array, Array],
@@ -124,7 +124,7 @@ def integrate(
         (k,) times in s at which the state is kept, increasing, the last the end.
     cells
         Widths, mean L², mean L² weighted by the size dependence, mean L³ (n,); size dependence of growth at the
-        faces, ones (n + 1,).
+        faces, ones (n + 1,); crystals in each cell per g of amorphous solid that converts (n,).
     pairs
         Tables of `grid.pair_tables`, kernel (n, n), size dependence of attrition (n,).
     control
@@ -137,12 +137,12 @@ def integrate(
     -------
     Status, number of growth steps, time reached in s, share of the volume that ever stood in the last cell.
     """
-    width, m2, m2g, m3, factor, ones = cells
+    width, m2, m2g, m3, factor, ones, turned = cells
     target, share, alone, kernel, wear = pairs
     courant, tolerance, loss_step, longest = control
     n = len(width)
     slope, k = np.empty(n), np.empty(6)
-    work = np.empty((6, n))
+    work = np.empty((9, n))
     breaks = np.zeros(n)
     crowds = p[AGGLOMERATION] > 0 or p[BREAKAGE] > 0 or p[BREAKAGE + 1] > 0
     thinnest, thinnest_ones = 1e300, 1e300
@@ -209,12 +209,8 @@ def integrate(
                     amorphous, fallen, converted = amorphous_step(p, k, amorphous, mid, saturated, h)
                     c = max(c - fallen, 0.0)
                     if converted > 0:
-                        made = converted / (p[MASS] * p[AMORPHOUS + 6] ** 3)
-                        i = np.searchsorted(m3, p[AMORPHOUS + 6] ** 3) - 1
-                        i = min(max(i, 0), n - 2)
-                        upper = min(max((p[AMORPHOUS + 6] ** 3 - m3[i]) / (m3[i + 1] - m3[i]), 0.0), 1.0)
-                        primary[i] += made * (1 - upper)
-                        primary[i + 1] += made * upper
+                        for i in range(n):
+                            primary[i] += converted * turned[i]
                         new_g, new = dot(primary, cluster, m2g), dot(primary, cluster, m2)
                     trend_g, trend = (new_g - area_g) / h, (new - area) / h
                     area_g, area, solids = new_g, new, p[MASS] * dot(primary, cluster, m3)
