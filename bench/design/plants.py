@@ -2,8 +2,8 @@
 
     python -m bench.design.plants
 
-prints the spread of the quality attributes over random recipes, the time of a call and the largest error of the mass balance. A twin may know the structure of
-`agglomerating`; `breeding` and `impure` have mechanisms that it lacks.
+prints the spread of the quality attributes over random recipes, the time of a call and the largest error of the mass
+balance. A twin may know the structure of `agglomerating`; `breeding` and `impure` have mechanisms that it lacks.
 """
 
 from __future__ import annotations
@@ -108,16 +108,16 @@ def draw_recipe(cycles: int, *, rng: np.random.Generator) -> Recipe:
 def main() -> None:
     """Spread of the attributes by family and number of cycles, the time of a call, the largest error of the mass."""
     rng = np.random.default_rng(0)
-    print("| family | cycles | D50, um | DoA | crystallinity | ms a call | mass error, % |\n|---|---|---|---|---|---|---|")
+    print(
+        "| family | cycles | D50, um | DoA | crystallinity | ms a call | mass error, % |\n|---|---|---|---|---|---|---|"
+    )
     for family in FAMILIES:
         plants = [draw_plant(family, rng=rng) for _ in range(4)]
         for cycles in (0, 1, 2, 4):
             recipes = [draw_recipe(cycles, rng=rng) for _ in range(40)]
             plants[0].quality(recipes[0])
             begin = time.perf_counter()
-            runs = [
-                simulate(plants[i % 4].kinetics, recipe.charge, recipe.profile) for i, recipe in enumerate(recipes)
-            ]
+            runs = [simulate(plants[i % 4].kinetics, recipe.charge, recipe.profile) for i, recipe in enumerate(recipes)]
             spent = 1e3 * (time.perf_counter() - begin) / len(recipes)
             wrong = 100 * max(abs(float(r.mass_error[-1])) for r in runs)
             got = np.array([(q.d50_um, q.doa, q.crystallinity) for q in (r.quality for r in runs)])

@@ -2,10 +2,11 @@
 
     CRYSTALSCOPE_DATA=… python -m bench.plant.k2so4
 
-Seven cooling batches with nucleation and growth and four dissolution runs (Moraes et al., Ind. Eng. Chem. Res. 2023). Each
-is left out in turn, constants are fitted to the others, and it is predicted from its first readings and its temperature.
-Beside the plant: persistence (the first readings stay), ridge regression and a Gaussian process on time, temperature, start
-and cooling, which predict the change since the start and also know the start; and the published constants as they are.
+Seven cooling batches with nucleation and growth and four dissolution runs (Moraes et al., Ind. Eng. Chem. Res. 2023).
+Each is left out in turn, constants are fitted to the others, and it is predicted from its first readings and its
+temperature. Beside the plant: persistence (the first readings stay), ridge regression and a Gaussian process on time,
+temperature, start and cooling, which predict the change since the start and also know the start; and the published
+constants as they are.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ METHODS: dict[str, Callable[[Sequence[Observations], Observations, str], Predict
 
 
 def errors(file: str, method: str) -> pd.DataFrame:
-    """Root mean square error of concentration (g/L) and of ln mu3 of every batch, left out; first readings not counted."""
+    """Root mean square error of concentration (g/L) and of ln mu3 of each left-out batch, first readings apart."""
     every = batches(file)
     rows = []
     for i, test in enumerate(every):
@@ -183,7 +184,8 @@ def main() -> None:
         for method in METHODS:
             e = errors(file, method)
             print(
-                f"| {method} | {e.c.mean():.2f} ({e.c.max():.2f}) | {100 * e.mu3.mean():.1f} ({100 * e.mu3.max():.1f}) |"
+                f"| {method} | {e.c.mean():.2f} ({e.c.max():.2f}) | {100 * e.mu3.mean():.1f} "
+                f"({100 * e.mu3.max():.1f}) |"
             )
 
 

@@ -193,7 +193,8 @@ def _turned(kinetics: Kinetics, grid: Grid) -> Array:
     inside = cumulative[-1] - cumulative[0]
     if inside < 0.9:
         raise InputError(
-            f"expected amorphous particles between {grid.faces[0]:g} and {grid.faces[-1]:g} um, got {1 - inside:.1%} of "
+            f"expected amorphous particles between {grid.faces[0]:g} and {grid.faces[-1]:g} um, got "
+            f"{1 - inside:.1%} of "
             "them outside; check amorphous.particle_um and nucleus_um"
         )
     return np.asarray(np.diff(cumulative) / inside / (kinetics.mass_per_um3_g * grid.mean_power(3)))

@@ -19,7 +19,7 @@ Progress = Callable[[str, int, int | None], None]
 
 _WIDE = 4.0
 """Rate constants are sought within four powers of ten about the start."""
-_FLOOR = {"concentration_g_per_kg": 0.05, "doa": 0.005, "crystallinity": 0.005}
+ABSOLUTE = {"concentration_g_per_kg": 0.05, "doa": 0.005, "crystallinity": 0.005}
 """Least standard deviation by quantity, against perfect fits; of the other quantities 0.5 %."""
 
 
@@ -58,10 +58,11 @@ class Fit:
     estimates
         One per free constant.
     sd
-        Standard deviation of the residuals by quantity: of concentration in g per kg, of attributes as they are, of moments
-        and quantiles relative.
+        Standard deviation of the residuals by quantity: of concentration in g per kg, of attributes as they are, of
+        moments and quantiles relative.
     correlation
-        (p, p) of the estimates in the order of `estimates`, from the curvature at the optimum; NaN where it is singular.
+        (p, p) of the estimates in the order of `estimates`, from the curvature at the optimum; NaN where it is
+        singular.
     counts
         Measurements used by quantity.
     memory
@@ -96,7 +97,8 @@ class Fit:
                 r = self.correlation[i, j]
                 if abs(r) > 0.95:
                     out.append(
-                        f"{self.estimates[j].name} and {self.estimates[i].name} are correlated by {r:.3f}: the data fix a "
+                        f"{self.estimates[j].name} and {self.estimates[i].name} are correlated by {r:.3f}: the "
+                        "data fix a "
                         "combination of the two better than either"
                     )
         return out
@@ -154,9 +156,10 @@ def fit(
     -----
     Least squares on concentrations (absolute) and on logarithms of moments and quantiles, the spread of each quantity
     estimated from its residuals and refitted. An interval ends where twice the drop of the log-likelihood, the other
-    constants fitted anew, passes the chi-squared quantile (Raue et al., Bioinformatics 25 (2009) 1923), times the memory
-    (1 + r)/(1 - r) of the residuals, averaged over the measurements: residuals of one batch follow each other, and a
-    hundred readings of one drift are not a hundred. The intervals hold if the model does; a wrong model shows in `sd`.
+    constants fitted anew, passes the chi-squared quantile (Raue et al., Bioinformatics 25 (2009) 1923), times the
+    memory (1 + r)/(1 - r) of the residuals, averaged over the measurements: residuals of one batch follow each other,
+    and a hundred readings of one drift are not a hundred. The intervals hold if the model does; a wrong model shows in
+    `sd`.
     """
     if not batches:
         raise InputError("expected one or more batches, got none; give a table or a run")
@@ -234,16 +237,16 @@ class _Problem:
         self.quantities = tuple(dict.fromkeys(q for b in batches for q in b.values))
         self.counts = {q: sum(int(self._used(b, q).sum()) for b in batches if q in b.values) for q in self.quantities}
         self.sd = dict.fromkeys(self.quantities, 0.05)
-        for q in _FLOOR:
+        for q in ABSOLUTE:
             if q in self.sd:
                 spread = np.concatenate([b.values[q] for b in batches if q in b.values])
-                self.sd[q] = max(0.05 * float(np.nanstd(spread)), _FLOOR[q])
+                self.sd[q] = max(0.05 * float(np.nanstd(spread)), ABSOLUTE[q])
         self.memory = dict.fromkeys(self.quantities, 1.0)
 
     def _used(self, batch: Observations, quantity: str) -> NDArray[np.bool_]:
         values = batch.values[quantity]
         used = np.isfinite(values)
-        if quantity not in _FLOOR:
+        if quantity not in ABSOLUTE:
             used = used & (np.nan_to_num(values) > 0)
         if batch.charge is None:
             used = used.copy()
@@ -267,7 +270,7 @@ class _Problem:
             for q, values in batch.values.items():
                 used = self._used(batch, q)
                 a, b = predicted[q][used], values[used]
-                if q in _FLOOR:
+                if q in ABSOLUTE:
                     r = a - b
                 else:
                     with np.errstate(invalid="ignore", divide="ignore"):
@@ -283,7 +286,7 @@ class _Problem:
         return np.clip(np.concatenate(parts), -1e3, 1e3)
 
     def solve(self, x0: Array, *, fixed: int | None = None, evaluations: int = 40) -> tuple[Array, float]:
-        """Least squares from a start, with one constant held where `fixed`; returns the constants and the sum of squares."""
+        """Least squares from a start, one constant held where `fixed`; returns the constants and the sum of squares."""
         from scipy.optimize import least_squares
 
         moving = np.array([i for i in range(len(x0)) if i != fixed])
@@ -329,7 +332,7 @@ class _Problem:
             if not parts:
                 continue
             every = np.concatenate(parts)
-            floor = _FLOOR.get(q, 0.005)
+            floor = ABSOLUTE.get(q, 0.005)
             self.sd[q] = max(float(np.sqrt(np.mean(np.minimum(every**2, 1e4)))), floor)
             pairs = [(p[1:] * p[:-1]).sum() for p in parts if len(p) > 3]
             squares = [(p[1:] ** 2).sum() + (p[:-1] ** 2).sum() for p in parts if len(p) > 3]

@@ -214,9 +214,10 @@ def agglomerate(
 
     Notes
     -----
-    Heun's method for all crystals together (strong-stability preserving: both stages are Euler steps in which no cell loses
-    more than half); primaries, which only ever collide away, by an exponential, so that neither can turn negative. Primaries
-    among the fragments are those no larger than the mean primary by volume, and larger ones with the ratio of the two.
+    Heun's method for all crystals together (strong-stability preserving: both stages are Euler steps in which no cell
+    loses more than half); primaries, which only ever collide away, by an exponential, so that neither can turn
+    negative. Primaries among the fragments are those no larger than the mean primary by volume, and larger ones with
+    the ratio of the two.
     """
     left, first = duration, -1.0
     kernel, break_rate, volume = rates

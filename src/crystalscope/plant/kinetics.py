@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -143,8 +143,8 @@ class Breakage(Table):
 class Amorphous(Table):
     """An amorphous solid of higher solubility beside the crystals.
 
-    It precipitates where c > ratio c* at precipitation_per_s (c - ratio c*), dissolves below at dissolution_per_s
-    (1 - c/(ratio c*)) times its mass, and turns in the solid into crystals, log-normal by volume, at conversion_per_s f(T).
+    It precipitates where c > ratio c* at precipitation_per_s (c - ratio c*), dissolves below at dissolution_per_s (1 -
+    c/(ratio c*)) times its mass, and turns in the solid into crystals, log-normal by volume, at conversion_per_s f(T).
     """
 
     solubility_ratio: Annotated[float, Field(gt=1)]
@@ -248,19 +248,12 @@ class Charge(Table):
 
 def parse_kinetics(data: dict[str, Any], where: str) -> Kinetics:
     """Kinetics from a nested mapping; raises ConfigError that names the settings at fault."""
-    try:
-        return Kinetics.model_validate(data)
-    except ValidationError as e:
-        faults = "; ".join(
-            f"{'.'.join(str(p) for p in f['loc']) or 'kinetics'}: {f['msg']} (got {_short(f['input'])})"
-            for f in e.errors()
-        )
-        raise ConfigError(f"expected valid kinetics in {where}; {faults}; see docs/reference/plant.md") from e
+    return _parse(Kinetics, data, where)
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 60 else text[:57] + "…"
+def parse_charge(data: dict[str, Any], where: str) -> Charge:
+    """A charge from a nested mapping; raises ConfigError that names the settings at fault."""
+    return _parse(Charge, data, where)
 
 
 def load_kinetics(path: str | Path) -> Kinetics:
@@ -271,13 +264,42 @@ def load_kinetics(path: str | Path) -> Kinetics:
     ConfigError
         Where the file is missing or no TOML, a key is unknown, or a value is outside its range.
     """
+    return parse_kinetics(_toml(path), str(path))
+
+
+def load_charge(path: str | Path) -> Charge:
+    """A charge from a TOML file; raises ConfigError as `load_kinetics` does."""
+    return parse_charge(_toml(path), str(path))
+
+
+_Model = TypeVar("_Model", bound=Table)
+
+
+def _parse(model: type[_Model], data: dict[str, Any], where: str) -> _Model:
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return model.model_validate(data)
+    except ValidationError as e:
+        faults = "; ".join(
+            f"{'.'.join(str(p) for p in f['loc']) or 'settings'}: {f['msg']} (got {_short(f['input'])})"
+            for f in e.errors()
+        )
+        raise ConfigError(
+            f"expected a valid {model.__name__.lower()} in {where}; {faults}; see docs/reference/plant.md"
+        ) from e
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else text[:57] + "…"
+
+
+def _toml(path: str | Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as e:
-        raise ConfigError(f"expected a file of kinetics, got {path}: {e.strerror}; check --kinetics") from e
+        raise ConfigError(f"expected a TOML file, got {path}: {e.strerror}; check the path") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"expected TOML in {path}: {e}") from e
-    return parse_kinetics(data, str(path))
 
 
 def preset(name: str) -> Kinetics:

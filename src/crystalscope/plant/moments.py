@@ -47,7 +47,8 @@ def solve_moments(kinetics: Kinetics, start: Array, profile: TemperatureProfile,
     gamma = 0.0 if kinetics.growth is None else kinetics.growth.size_factor_per_um
     if not closed or (kinetics.growth is not None and gamma > 0 and kinetics.growth.size_order != 1):
         raise InputError(
-            f"expected kinetics whose moments are closed, got {kinetics.name} with agglomeration, breakage, amorphous solid "
+            f"expected kinetics whose moments are closed, got {kinetics.name} with agglomeration, breakage, "
+            "amorphous solid "
             "or size_order other than 1; give distributions and the charge instead of moments"
         )
     state = np.asarray(start, dtype=float)

@@ -18,8 +18,13 @@ from crystalscope.plant.profile import TemperatureProfile
 Array = NDArray[np.float64]
 
 MOMENTS = ("mu0", "mu1", "mu2", "mu3")
-QUANTITIES = ("concentration_g_per_kg", *MOMENTS, "d10_0_um", "d50_0_um", "d90_0_um", "d10_3_um", "d50_3_um", "d90_3_um",
-              "doa", "crystallinity")  # fmt: skip
+QUANTITIES = (
+    "concentration_g_per_kg",
+    *MOMENTS,
+    *(f"d{q}_{order}_um" for order in (0, 3) for q in (10, 50, 90)),
+    "doa",
+    "crystallinity",
+)
 """Columns that a fit understands: concentration, moments per kg (um^k), quantiles by number and volume, attributes."""
 
 
@@ -69,7 +74,8 @@ class Observations:
             raise InputError(f"expected measurements in batch {self.name}, got none; see docs/how-to/run-a-plant.md")
         if self.charge is None and not self.has_moments:
             raise InputError(
-                f"expected a charge for batch {self.name}, or moments mu0 to mu3 and concentration_g_per_kg in its first "
+                f"expected a charge for batch {self.name}, or moments mu0 to mu3 and concentration_g_per_kg in "
+                "its first "
                 "row, got neither; give --charge"
             )
 
@@ -119,7 +125,8 @@ def observations_of(table: pd.DataFrame, *, charge: Charge | None = None) -> tup
     found = [q for q in QUANTITIES if q in table.columns]
     if not found:
         raise InputError(
-            f"expected one or more of the columns {', '.join(QUANTITIES)}, got {', '.join(map(str, table.columns))}; name "
+            f"expected one or more of the columns {', '.join(QUANTITIES)}, got "
+            f"{', '.join(map(str, table.columns))}; name "
             "yours by --column"
         )
     groups = table.groupby("experiment", sort=False) if "experiment" in table.columns else [("1", table)]
