@@ -188,7 +188,10 @@ def _write_fit(result: Any, batches: list[Any], numerics: Any, out: Path) -> Non
     from crystalscope.io.tables import to_toml, write_bytes, write_csv, write_json, write_text
     from crystalscope.report.batches import fit_png
 
-    predicted = [b.predicted(result.kinetics, numerics=numerics) for b in batches]
+    predicted = [
+        b.predicted(result.kinetics, numerics=numerics, shift_g_per_kg=shift)
+        for b, shift in zip(batches, result.shifts_g_per_kg, strict=True)
+    ]
     parts = []
     for batch, values in zip(batches, predicted, strict=True):
         table: dict[str, Any] = {"experiment": batch.name, "time_s": batch.time_s}

@@ -17,6 +17,8 @@ from crystalscope.plant.observed import Observations
 Array = NDArray[np.float64]
 Progress = Callable[[str, int, int | None], None]
 
+_INSENSITIVE = 1e-4
+"""Change of the weighted residuals by a unit of a constant (a power of ten, an order, 10 kJ/mol) that is none."""
 _WIDE = 4.0
 """Rate constants are sought within four powers of ten about the start."""
 ABSOLUTE = {"concentration_g_per_kg": 0.05, "doa": 0.005, "crystallinity": 0.005}
@@ -67,6 +69,9 @@ class Fit:
         Measurements used by quantity.
     memory
         By quantity, how many consecutive measurements carry what one independent one would, by their autocorrelation.
+    shifts_g_per_kg
+        By batch, what was added to the first concentration reading, which has its error too; 0 for batches with a
+        charge.
     """
 
     kinetics: Kinetics
@@ -75,6 +80,7 @@ class Fit:
     correlation: Array
     counts: Mapping[str, int]
     memory: Mapping[str, float]
+    shifts_g_per_kg: tuple[float, ...]
 
     def lines(self) -> list[str]:
         """What was found, in sentences."""
@@ -155,7 +161,8 @@ def fit(
     Notes
     -----
     Least squares on concentrations (absolute) and on logarithms of moments and quantiles, the spread of each quantity
-    estimated from its residuals and refitted. An interval ends where twice the drop of the log-likelihood, the other
+    estimated from its residuals and refitted. The first concentration of a batch without a charge is a reading too: its
+    error is fitted beside the constants. An interval ends where twice the drop of the log-likelihood, the other
     constants fitted anew, passes the chi-squared quantile (Raue et al., Bioinformatics 25 (2009) 1923), times the
     memory (1 + r)/(1 - r) of the residuals, averaged over the measurements: residuals of one batch follow each other,
     and a hundred readings of one drift are not a hundred. The intervals hold if the model does; a wrong model shows in
@@ -180,30 +187,50 @@ def fit(
         )
     best = problem.optimum(progress)
     jacobian = problem.jacobian(best)
-    information = jacobian.T @ jacobian
-    covariance = np.linalg.pinv(information, rcond=1e-12)
-    sd = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+    # A constant that changes nothing keeps its start value: what the search left there means nothing.
+    moves = np.linalg.norm(jacobian, axis=0) > _INSENSITIVE
+    best = np.where(moves, best, problem.start)
+    correlation, sd = _curvature(jacobian, moves)
+    correlation = correlation[: len(names), : len(names)]
     reach = sd * math.sqrt(problem.inflation) * problem.scale
-    correlation = covariance / np.outer(sd, sd) if np.isfinite(covariance).all() else np.full_like(covariance, math.nan)
     estimates = []
     for i, name in enumerate(names):
-        low, high = -math.nan, math.nan
-        if profile:
+        low, high = (-math.inf, math.inf) if not moves[i] else (math.nan, math.nan)
+        if profile and moves[i]:
             if progress is not None:
                 progress("intervals", i, len(names))
             low, high = (problem.end(best, i, sense, float(reach[i]), level) for sense in (-1, 1))
-        estimates.append(_estimate(name, problem, best, (i, low, high, level), computed=profile))
+        estimates.append(_estimate(name, problem, best, (i, low, high, level)))
     if progress is not None and profile:
         progress("intervals", len(names), len(names))
-    return Fit(problem.kinetics(best), tuple(estimates), problem.sd, correlation, problem.counts, problem.memory)
+    return Fit(
+        problem.kinetics(best),
+        tuple(estimates),
+        problem.sd,
+        correlation,
+        problem.counts,
+        problem.memory,
+        tuple(problem.shifts(best).values()),
+    )
 
 
-def _estimate(
-    name: str, problem: _Problem, best: Array, found: tuple[int, float, float, float], *, computed: bool
-) -> Estimate:
+def _curvature(jacobian: Array, moves: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Correlation (p, p) and standard deviation (p,) of the constants; NaN for those without effect."""
+    p = len(moves)
+    correlation, sd = np.full((p, p), math.nan), np.full(p, math.nan)
+    if moves.any():
+        at = np.flatnonzero(moves)
+        inner = jacobian[:, at]
+        covariance = np.linalg.pinv(inner.T @ inner, rcond=1e-12)
+        sd[at] = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+        correlation[np.ix_(at, at)] = covariance / np.outer(sd[at], sd[at])
+    return correlation, sd
+
+
+def _estimate(name: str, problem: _Problem, best: Array, found: tuple[int, float, float, float]) -> Estimate:
     i, low, high, level = found
     value = problem.value(i, best[i])
-    if not computed:
+    if math.isnan(low):
         return Estimate(name, value, math.nan, math.nan, math.nan, "no interval asked for")
     open_low, open_high = not math.isfinite(low), not math.isfinite(high)
     note = {
@@ -229,11 +256,16 @@ class _Problem:
                 raise ConfigError(f"expected a constant of {kinetics.name}, got {n!r}; it has {', '.join(constants)}")
         start = [constants[n] for n in names]
         self.log = [not n.endswith(("order", "activation_j_per_mol")) for n in names]
-        self.start = np.array([math.log10(v) if log else v for v, log in zip(start, self.log, strict=True)])
-        limits = [_limits(n, x, log) for n, x, log in zip(names, self.start, self.log, strict=True)]
+        transformed = [math.log10(v) if log else v for v, log in zip(start, self.log, strict=True)]
+        limits = [_limits(n, x, log) for n, x, log in zip(names, transformed, self.log, strict=True)]
+        # Behind the constants stand the errors of the first concentrations in standard deviations of a reading.
+        self.started = [i for i, b in enumerate(batches) if b.charge is None]
+        limits += [(-5.0, 5.0)] * len(self.started)
+        self.start = np.array(transformed + [0.0] * len(self.started))
         self.low, self.high = (np.array(side, dtype=float) for side in zip(*limits, strict=True))
         # Energies are thousands: steps of all constants should be of order 1.
-        self.scale = np.array([1e4 if n.endswith("activation_j_per_mol") else 1.0 for n in names])
+        scale = [1e4 if n.endswith("activation_j_per_mol") else 1.0 for n in names]
+        self.scale = np.array(scale + [1.0] * len(self.started))
         self.quantities = tuple(dict.fromkeys(q for b in batches for q in b.values))
         self.counts = {q: sum(int(self._used(b, q).sum()) for b in batches if q in b.values) for q in self.quantities}
         self.sd = dict.fromkeys(self.quantities, 0.05)
@@ -259,14 +291,21 @@ class _Problem:
 
     def kinetics(self, x: Array) -> Kinetics:
         """The kinetics at transformed constants."""
-        return self.base.changed(**{n: self.value(i, v) for i, (n, v) in enumerate(zip(self.names, x, strict=True))})
+        return self.base.changed(**{n: self.value(i, float(x[i])) for i, n in enumerate(self.names)})
+
+    def shifts(self, x: Array) -> dict[int, float]:
+        """What is added to the first concentration of every batch, g per kg."""
+        out = dict.fromkeys(range(len(self.batches)), 0.0)
+        sd = self.sd.get("concentration_g_per_kg", 0.0)
+        return out | {i: float(x[len(self.names) + k]) * sd for k, i in enumerate(self.started)}
 
     def raw(self, x: Array) -> dict[str, list[Array]]:
         """Residuals by quantity, one array per batch, in natural units (logs for moments and quantiles)."""
         kinetics = self.kinetics(x)
         out: dict[str, list[Array]] = {q: [] for q in self.quantities}
-        for batch in self.batches:
-            predicted = batch.predicted(kinetics, numerics=self.numerics)
+        shifts = self.shifts(x)
+        for i, batch in enumerate(self.batches):
+            predicted = batch.predicted(kinetics, numerics=self.numerics, shift_g_per_kg=shifts[i])
             for q, values in batch.values.items():
                 used = self._used(batch, q)
                 a, b = predicted[q][used], values[used]
@@ -279,11 +318,11 @@ class _Problem:
         return out
 
     def residuals(self, x: Array) -> Array:
-        """All residuals over their standard deviations."""
+        """All residuals over their standard deviations, and the errors of the first concentrations over theirs."""
         raw = self.raw(x)
         parts = [np.concatenate(raw[q]) / self.sd[q] for q in self.quantities if raw[q]]
         # One wild point must not decide: a prediction that is off by 1e3 sd is as bad as one off by 1e6.
-        return np.clip(np.concatenate(parts), -1e3, 1e3)
+        return np.clip(np.concatenate([*parts, x[len(self.names) :]]), -1e3, 1e3)
 
     def solve(self, x0: Array, *, fixed: int | None = None, evaluations: int = 40) -> tuple[Array, float]:
         """Least squares from a start, one constant held where `fixed`; returns the constants and the sum of squares."""
@@ -321,7 +360,11 @@ class _Problem:
             if progress is not None:
                 progress("fit", k, rounds)
             x, _ = self.solve(x)
+            # The errors of the first concentrations are counted in standard deviations: what they are stays.
+            shifts = self.shifts(x)
             self._estimate_spreads(x)
+            for at, i in enumerate(self.started):
+                x[len(self.names) + at] = np.clip(shifts[i] / self.sd["concentration_g_per_kg"], -4.9, 4.9)
         x, _ = self.solve(x)
         if progress is not None:
             progress("fit", rounds, rounds)

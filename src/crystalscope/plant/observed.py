@@ -86,17 +86,33 @@ class Observations:
 
     @property
     def start(self) -> Array:
-        """(5,) first moments and concentration; the concentration from a line through the first rows, against noise."""
+        """(5,) first moments and concentration; the concentration from a line through the first rows, against noise.
+
+        Where the first reading lies off that line by more than the noise explains, the start is fast: the reading
+        stands.
+        """
         c = self.values["concentration_g_per_kg"]
-        good = np.flatnonzero(np.isfinite(c))[:6]
-        t = self.time_s[good] - self.time_s[0]
-        line = np.polyfit(t, c[good], 1)[1] if len(good) > 3 else c[good[0]]
+        good = np.flatnonzero(np.isfinite(c))
+        first = good[:6]
+        line = float(c[first[0]])
+        if len(first) == 6:
+            fitted = float(np.polyfit(self.time_s[first] - self.time_s[0], c[first], 1)[1])
+            # Second differences see noise and hardly the process.
+            noise = float(np.std(np.diff(c[good], 2))) / np.sqrt(6)
+            line = fitted if abs(fitted - line) <= 3 * noise else line
         return np.array([*(self.values[n][0] for n in MOMENTS), line])
 
-    def predicted(self, kinetics: Kinetics, *, numerics: Numerics = DEFAULT) -> dict[str, Array]:
-        """What the plant says for the measured quantities at the measured times; NaN where it cannot be followed."""
+    def predicted(
+        self, kinetics: Kinetics, *, numerics: Numerics = DEFAULT, shift_g_per_kg: float = 0.0
+    ) -> dict[str, Array]:
+        """What the plant says for the measured quantities at the measured times; NaN where it cannot be followed.
+
+        `shift_g_per_kg` is added to the concentration of `start`, where there is no charge.
+        """
         if self.charge is None:
-            states = solve_moments(kinetics, self.start, self.profile, self.time_s)
+            start = self.start
+            start[4] = max(start[4] + shift_g_per_kg, 0.0)
+            states = solve_moments(kinetics, start, self.profile, self.time_s)
             names = (*MOMENTS, "concentration_g_per_kg")
             return {n: states[:, names.index(n)] for n in self.values if n in names}
         run = simulate(kinetics, self.charge, self.profile, times_s=self.time_s, numerics=numerics)

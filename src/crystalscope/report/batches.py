@@ -18,10 +18,12 @@ Array = NDArray[np.float64]
 
 _BLUE, _ORANGE, _GREY, _GREEN = "#1f5f99", "#c8551b", "#6b7580", "#3a7d44"
 _LABELS = {
-    "concentration_g_per_kg": "concentration, g/kg",
+    "concentration_g_per_kg": "concentration, g/{0}",
     "doa": "DoA",
-    "crystallinity": "crystallinity",
-    **{f"mu{k}": f"$\\mu_{k}$, µm$^{k}$/kg" if k else "$\\mu_0$, 1/kg" for k in range(4)},
+    "mu0": "$\\mu_0$, 1/{0}",
+    "mu1": "$\\mu_1$, µm/{0}",
+    "mu2": "$\\mu_2$, µm²/{0}",
+    "mu3": "$\\mu_3$, µm³/{0}",
 }
 
 
@@ -41,7 +43,7 @@ def trajectory_png(run: PlantRun) -> bytes:
     """Temperature, concentration against solubility, supersaturation, sizes, quality attributes and yield by time."""
     import matplotlib as mpl
 
-    basis = "L" if run.kinetics.basis == "L of solution" else "kg"
+    basis = run.kinetics.basis.split()[0]
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
@@ -70,12 +72,18 @@ def trajectory_png(run: PlantRun) -> bytes:
         axes[2, 0].legend()
         number = run.moment(0)
         axes[2, 1].plot(hours, np.where(number > 0, number, np.nan), color=_BLUE)
-        if (number > 0).any():
-            axes[2, 1].set_yscale("log")
+        _scale(axes[2, 1], number)
         axes[2, 1].set_ylabel(f"crystals per {basis}")
         for axis in axes[2]:
             axis.set_xlabel("time, h")
         return _png(figure)
+
+
+def _scale(axis: Any, values: Array) -> None:
+    """Logarithmic where the values span more than a factor of 30."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    if positive.size and positive.max() > 30 * positive.min():
+        axis.set_yscale("log")
 
 
 def _bands(axis: Any, hours: Array, run: PlantRun) -> None:
@@ -90,6 +98,7 @@ def _bands(axis: Any, hours: Array, run: PlantRun) -> None:
 def sizes_png(run: PlantRun, *, times: int = 5) -> bytes:
     """q3 over the logarithm of the length at some times, and at the end primaries and agglomerates apart."""
     import matplotlib as mpl
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     volume, faces = run.grid.mean_power(3), run.grid.faces
     step = np.diff(np.log(faces))
@@ -118,6 +127,7 @@ def sizes_png(run: PlantRun, *, times: int = 5) -> bytes:
             right.fill_between(middle, counts * volume / end / step, color=colour, alpha=0.35, lw=0)
             right.plot(middle, counts * volume / end / step, color=colour, label=label)
         left.set_ylabel("volume per ln of length")
+        left.set_title("all crystals by time")
         right.set_title(f"at the end, {run.time_s[-1] / 3600:.1f} h")
         for axis in (left, right):
             axis.set_xscale("log")
@@ -126,7 +136,9 @@ def sizes_png(run: PlantRun, *, times: int = 5) -> bytes:
             if seen.any():
                 at = np.flatnonzero(seen)
                 axis.set_xlim(middle[at[0]], middle[at[-1]])
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.legend()
         return _png(figure)
 
@@ -135,6 +147,7 @@ def fit_png(batches: Sequence[Observations], predicted: Sequence[Mapping[str, Ar
     """Measured points and fitted lines of every quantity, a column for each of up to six batches."""
     import matplotlib as mpl
 
+    basis = result.kinetics.basis.split()[0]
     shown = list(zip(batches, predicted, strict=True))[:6]
     quantities = [q for q in result.sd if result.counts[q]]
     with mpl.rc_context():
@@ -149,10 +162,12 @@ def fit_png(batches: Sequence[Observations], predicted: Sequence[Mapping[str, Ar
                 if quantity in batch.values:
                     axis.plot(hours, batch.values[quantity], "o", ms=2.2, color=_GREY)
                     axis.plot(hours, values[quantity], color=_BLUE)
-                if quantity in MOMENTS:
-                    axis.set_yscale("log")
                 if j == 0:
-                    axis.set_ylabel(_LABELS.get(quantity, quantity.replace("_um", ", µm").replace("_", ",")))
+                    if quantity in MOMENTS:
+                        _scale(axis, np.concatenate([b.values[quantity] for b, _ in shown if quantity in b.values]))
+                    axis.set_ylabel(
+                        _LABELS.get(quantity, quantity.replace("_um", ", µm").replace("_", ",")).format(basis)
+                    )
             axes[0, j].set_title(f"batch {batch.name}")
             axes[-1, j].set_xlabel("time, h")
         return _png(figure)
