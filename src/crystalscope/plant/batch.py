@@ -125,7 +125,7 @@ def solve(
     if kinetics.growth is not None and kinetics.growth.size_factor_per_um > 0:
         factor = (1 + kinetics.growth.size_factor_per_um * grid.faces) ** kinetics.growth.size_order
     m2, m3 = grid.mean_power(2), grid.mean_power(3)
-    middle = 0.5 * (factor[1:] + factor[:-1])
+    m2g = m2 * 0.5 * (factor[1:] + factor[:-1])
     length = np.cbrt(m3)
     wear = (length / 100) ** (kinetics.breakage.size_order if kinetics.breakage is not None else 0.0)
     k = len(times_s)
@@ -137,13 +137,13 @@ def solve(
         start,
         (profile.time_s, profile.temperature_c),
         times_s,
-        (grid.width, m2, m2 * middle, m3, factor, np.ones(grid.n + 1), _turned(kinetics, grid)),
+        (grid.width, m2, m2g, m3, factor, np.ones(grid.n + 1), _turned(kinetics, grid)),
         (*pair_tables(grid.faces.tobytes()), collision_kernel(kinetics, length), wear),
         (numerics.courant, numerics.tolerance, numerics.loss_step, numerics.longest_s),
         out,
     )
     if status != DONE:
-        what = "a rate that is not finite" if status == NOT_FINITE else f"{steps:,} steps"
+        what = "a rate that is not finite" if status == NOT_FINITE else "ever shorter steps"
         raise InputError(
             f"expected a batch that can be resolved, got {what} at {reached:g} s; a rate constant or its unit "
             "is likely wrong"

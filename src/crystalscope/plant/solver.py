@@ -171,7 +171,7 @@ def integrate(
                 goal = begin + 0.5 * span if crowds and half == 0 else finish
                 while time < goal - 1e-9:
                     steps += 1
-                    if steps > 2_000_000:
+                    if steps > 1_000_000:
                         return TOO_MANY_STEPS, steps, time, fullest
                     h = min(dt, goal - time, longest)
                     middle = time + 0.5 * h
@@ -226,6 +226,8 @@ def integrate(
                         breaks[i] = p[BREAKAGE] * wear[i] + p[BREAKAGE + 1] * max(1 - s, 0.0)
                     rates = (kernel, breaks, m3)
                     lost = agglomerate(primary, cluster, rates, sticking, (target, share, alone), span, work)
+                    if lost < 0:
+                        return TOO_MANY_STEPS, steps, time, fullest
                     area_g, area = dot(primary, cluster, m2g), dot(primary, cluster, m2)
                     macro = min(longest, 2 * macro, loss_step / max(lost, 1e-300))
             if solids > 0:

@@ -173,3 +173,7 @@ def test_times_and_temperatures_outside_are_refused():
     seeded = Charge(concentration_g_per_kg=250.0, seeds=Seeds(loading=0.1, median_um=50))
     with pytest.raises(InputError, match=r"likely wrong|leave it out"):
         simulate(wild, seeded, profile, numerics=Numerics(cells=20, largest_um=120))
+    sticky = preset("thermocycled-api").changed(**{"agglomeration.rate_kg_per_s": 1.0, "agglomeration.order": 0.0})
+    charge = Charge(concentration_g_per_kg=30.0, seeds=Seeds(loading=0.1, median_um=10))
+    with pytest.raises(InputError, match="likely wrong"):
+        simulate(sticky, charge, profile, numerics=Numerics(cells=40, largest_um=1e4))
