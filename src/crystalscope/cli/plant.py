@@ -76,10 +76,9 @@ def run(
         }
         write_text(out / "run.toml", to_toml(settings))
         quality = result.quality
-        typer.echo(
-            f"After {temperature.duration_s / 3600:.2f} h: D50 {quality.d50_um:.1f} um, DoA {quality.doa:.3f}, "
-            f"crystallinity {quality.crystallinity:.3f}, yield {result.yield_[-1]:.3f}"
-        )
+        found = f"D50 {quality.d50_um:.1f} um, DoA {quality.doa:.3f}, crystallinity {quality.crystallinity:.3f}, yield "
+        found = found + f"{result.yield_[-1]:.3f}" if quality.doa == quality.doa else "no crystals"
+        typer.echo(f"After {temperature.duration_s / 3600:.2f} h: {found}")
         typer.echo(f"Mass balance within {abs(result.mass_error).max():.2%}; tables and plots in {out}")
 
 

@@ -132,11 +132,9 @@ def solve(
     out = (np.zeros((k, grid.n)), np.zeros((k, grid.n)), np.zeros((k, 4)))
     status, steps, reached, fullest = integrate(
         pack(kinetics),
-        primary,
-        cluster,
+        (primary, cluster),
         start,
-        (profile.time_s, profile.temperature_c),
-        times_s,
+        (profile.time_s, profile.temperature_c, times_s),
         (grid.width, m2, m2g, m3, factor, np.ones(grid.n + 1), _turned(kinetics, grid)),
         (*pair_tables(grid.faces.tobytes()), collision_kernel(kinetics, length), wear),
         (numerics.courant, numerics.tolerance, numerics.loss_step, numerics.longest_s),

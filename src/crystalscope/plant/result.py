@@ -16,6 +16,8 @@ from crystalscope.plant.profile import TemperatureProfile
 
 Array = NDArray[np.float64]
 
+_TRACE = 1e-6
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -100,19 +102,26 @@ class PlantRun:
         return self.kinetics.mass_per_um3_g * self.moment(3)
 
     @cached_property
+    def present(self) -> NDArray[np.bool_]:
+        """(k,) whether there are crystals to speak of: a millionth of the solute; less is what arithmetic leaves."""
+        return self.solids_g_per_kg > _TRACE * self.start_g_per_kg
+
+    @cached_property
     def doa(self) -> Array:
-        """(k,) share of agglomerates in the volume of the crystals."""
-        return _ratio(self.agglomerates @ self.grid.mean_power(3), self.moment(3))
+        """(k,) share of agglomerates in the volume of the crystals; NaN where there are none."""
+        share = _ratio(self.agglomerates @ self.grid.mean_power(3), self.moment(3))
+        return np.where(self.present, share, math.nan)
 
     @cached_property
     def doa_number(self) -> Array:
         """(k,) share of agglomerates in the number of the crystals; nuclei that no instrument sees count."""
-        return _ratio(self.agglomerates.sum(axis=1), self.moment(0))
+        return np.where(self.present, _ratio(self.agglomerates.sum(axis=1), self.moment(0)), math.nan)
 
     @cached_property
     def crystallinity(self) -> Array:
-        """(k,) crystals over crystals and amorphous solid, by mass."""
-        return _ratio(self.solids_g_per_kg, self.solids_g_per_kg + self.amorphous_g_per_kg)
+        """(k,) crystals over crystals and amorphous solid, by mass; NaN where there is neither."""
+        solids = self.solids_g_per_kg + self.amorphous_g_per_kg
+        return np.where(solids > _TRACE * self.start_g_per_kg, _ratio(self.solids_g_per_kg, solids), math.nan)
 
     @cached_property
     def yield_(self) -> Array:
@@ -133,7 +142,7 @@ class PlantRun:
         """(n + 1,) Q3 (``volume``) or Q0 (``number``) at the faces of the grid; NaN where there are no crystals."""
         weight = self.crystals[row] * (self.grid.mean_power(3) if by == "volume" else 1.0)
         total = weight.sum()
-        if total <= 0:
+        if not self.present[row]:
             return np.full(self.grid.n + 1, math.nan)
         return np.concatenate([[0.0], np.cumsum(weight) / total])
 
@@ -183,7 +192,8 @@ class PlantRun:
                 table[f"Q{order}"] = q
             share = self.agglomerates[row] * volume
             total = float((self.crystals[row] * volume).sum())
-            table["Q3_agglomerates"] = np.concatenate([[0.0], np.cumsum(share) / total]) if total > 0 else table["Q3"]
+            agglomerates = np.concatenate([[0.0], np.cumsum(share) / max(total, 1e-300)])
+            table["Q3_agglomerates"] = agglomerates if self.present[row] else table["Q3"]
             parts.append(pd.DataFrame(table))
         return pd.concat(parts, ignore_index=True)
 

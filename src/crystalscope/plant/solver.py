@@ -98,11 +98,9 @@ def solve(
 @njit(cache=True, nogil=True)
 def integrate(
     p: Array,
-    primary: Array,
-    cluster: Array,
+    numbers: tuple[Array, Array],
     start: tuple[float, float],
-    corners: tuple[Array, Array],
-    stops: Array,
+    course: tuple[Array, Array, Array],
     cells: tuple[Array, Array, Array, Array, Array, Array, Array],
     pairs: tuple[NDArray[np.int32], Array, NDArray[np.int32], Array, Array],
     control: tuple[float, float, float, float],
@@ -114,14 +112,13 @@ def integrate(
     ----------
     p
         `laws.pack`.
-    primary, cluster
-        (n,) number of primaries and agglomerates per kg in each cell; changed.
+    numbers
+        (n,) primaries and (n,) agglomerates per kg in each cell; changed.
     start
         Concentration and amorphous solid in g per kg.
-    corners
-        (m,) times in s and (m,) temperatures in deg C of the profile.
-    stops
-        (k,) times in s at which the state is kept, increasing, the last the end.
+    course
+        (m,) times in s and (m,) temperatures in deg C of the profile; (k,) times in s at which the state is kept,
+        increasing, the last the end.
     cells
         Widths, mean L², mean L² weighted by the size dependence, mean L³ (n,); size dependence of growth at the
         faces, ones (n + 1,); crystals in each cell per g of amorphous solid that converts (n,).
@@ -137,6 +134,8 @@ def integrate(
     -------
     Status, number of growth steps, time reached in s, share of the volume that ever stood in the last cell.
     """
+    primary, cluster = numbers
+    corner_s, corner_c, stops = course
     width, m2, m2g, m3, factor, ones, turned = cells
     target, share, alone, kernel, wear = pairs
     courant, tolerance, loss_step, longest = control
@@ -151,7 +150,7 @@ def integrate(
         thinnest_ones = min(thinnest_ones, width[i])
     c, amorphous = start
     time, dt = 0.0, min(1.0, longest)
-    rate, saturated = 0.0, solubility(p, corners[1][0])
+    rate, saturated = 0.0, solubility(p, corner_c[0])
     steps, corner, fullest = 0, 1, 0.0
     macro = min(longest, 10.0)
     area_g, area, solids = dot(primary, cluster, m2g), dot(primary, cluster, m2), p[MASS] * dot(primary, cluster, m3)
@@ -159,11 +158,11 @@ def integrate(
     for stop in range(len(stops)):
         while time < stops[stop] - 1e-9:
             # Steps end where the profile has a corner, so that the slope of the temperature is constant in each.
-            while corner < len(corners[0]) - 1 and corners[0][corner] <= time + 1e-9:
+            while corner < len(corner_s) - 1 and corner_s[corner] <= time + 1e-9:
                 corner += 1
             until = stops[stop]
-            if time < corners[0][corner] - 1e-9:
-                until = min(until, corners[0][corner])
+            if time < corner_s[corner] - 1e-9:
+                until = min(until, corner_s[corner])
             begin = time
             span = min(macro, until - begin) if crowds else until - begin
             finish = until if until - begin - span < 1e-9 else begin + span
@@ -175,9 +174,9 @@ def integrate(
                         return TOO_MANY_STEPS, steps, time, fullest
                     h = min(dt, goal - time, longest)
                     middle = time + 0.5 * h
-                    lo, hi = corners[0][corner - 1], corners[0][corner]
+                    lo, hi = corner_s[corner - 1], corner_s[corner]
                     x = min(max((middle - lo) / (hi - lo), 0.0), 1.0)
-                    degrees = corners[1][corner - 1] + x * (corners[1][corner] - corners[1][corner - 1])
+                    degrees = corner_c[corner - 1] + x * (corner_c[corner] - corner_c[corner - 1])
                     saturated = solubility(p, degrees)
                     factors(p, degrees, k)
                     place = (saturated, degrees)
@@ -188,7 +187,9 @@ def integrate(
                     if not (np.isfinite(after) and np.isfinite(rate)):
                         return NOT_FINITE, steps, time, fullest
                     reach = thinnest if rate > 0 else thinnest_ones
-                    crossed = abs(rate) * h / reach
+                    nuclei = nucleation(p, k, mid, saturated, solids) * h
+                    # Where there are no crystals, none cross a cell, however fast they would grow.
+                    crossed = abs(rate) * h / reach if area > 0 or nuclei > 0 else 0.0
                     # Midpoint against endpoint: what a first-order rule would have done otherwise.
                     error = h * abs(solute_rate(p, k, after, place, crystals) - solute_rate(p, k, mid, place, crystals))
                     allowed = tolerance * max(abs(mid - saturated), 0.01 * saturated)
@@ -196,7 +197,6 @@ def integrate(
                     if worst > 1.0 and h > 1e-4:
                         dt = h * max(0.9 / worst, 0.2)
                         continue
-                    nuclei = nucleation(p, k, mid, saturated, solids) * h
                     distance = rate * h
                     speed = factor if rate > 0 else ones
                     moved = move(primary, width, speed, distance, slope)
@@ -217,10 +217,8 @@ def integrate(
                     time += h
                     dt = h * min(2.0, 0.9 / max(worst, 0.3))
                 if crowds and half == 0:
-                    x = min(
-                        max((time - corners[0][corner - 1]) / (corners[0][corner] - corners[0][corner - 1]), 0.0), 1.0
-                    )
-                    s = c / solubility(p, corners[1][corner - 1] + x * (corners[1][corner] - corners[1][corner - 1]))
+                    x = min(max((time - corner_s[corner - 1]) / (corner_s[corner] - corner_s[corner - 1]), 0.0), 1.0)
+                    s = c / solubility(p, corner_c[corner - 1] + x * (corner_c[corner] - corner_c[corner - 1]))
                     sticking = p[AGGLOMERATION] * (s - 1) ** p[AGGLOMERATION + 1] if s > 1 else 0.0
                     for i in range(n):
                         breaks[i] = p[BREAKAGE] * wear[i] + p[BREAKAGE + 1] * max(1 - s, 0.0)

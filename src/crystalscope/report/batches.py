@@ -139,7 +139,8 @@ def sizes_png(run: PlantRun, *, times: int = 5) -> bytes:
             axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.xaxis.set_major_formatter("{x:g}")
             axis.xaxis.set_minor_formatter(NullFormatter())
-            axis.legend()
+            if axis.get_legend_handles_labels()[0]:
+                axis.legend()
         return _png(figure)
 
 

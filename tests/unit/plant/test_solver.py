@@ -143,8 +143,20 @@ def test_dissolved_seeds_leave_nothing_but_solute():
     charge = Charge(concentration_g_per_kg=150.0, seeds=Seeds(loading=0.02, median_um=50))
     run = simulate(kinetics, charge, profile, numerics=Numerics(cells=400))
     assert run.solids_g_per_kg[-1] < 1e-6
+    # No size, agglomeration or crystallinity of what is not there
+    assert np.isnan([run.quality.d50_um, run.quality.doa, run.quality.crystallinity]).all()
+    assert run.trajectory()["d50_3_um"].isna().iloc[-1]
     assert run.concentration_g_per_kg[-1] == pytest.approx(153.0, rel=1e-4)
     assert run.yield_[-1] == pytest.approx(-0.02, abs=1e-4)
+
+
+def test_without_seeds_or_nuclei_nothing_happens():
+    kinetics = preset("potassium-nitrate-water")
+    profile = TemperatureProfile.linear(35, 5, rate_c_per_min=0.2)
+    run = simulate(kinetics, Charge(concentration_g_per_kg=545.0), profile, times_s=times_of(profile, 20))
+    assert (run.concentration_g_per_kg == 545.0).all()
+    assert np.isnan(run.quality.d50_um)
+    assert run.supersaturation[-1] > 3
 
 
 def test_the_grid_grows_with_the_crystals_and_says_so_where_it_may_not():
