@@ -70,8 +70,9 @@ def trajectory_png(run: PlantRun) -> bytes:
         # Dissolved seeds make the yield negative: that is to be seen.
         axes[2, 0].set_ylim(min(-0.03, 1.1 * float(np.nanmin(run.yield_, initial=0.0))), 1.03)
         axes[2, 0].legend()
-        number = run.moment(0)
-        axes[2, 1].plot(hours, np.where(number > 0, number, np.nan), color=_BLUE)
+        # Less than one crystal per kg is no crystal.
+        number = np.where(run.moment(0) >= 1, run.moment(0), np.nan)
+        axes[2, 1].plot(hours, number, color=_BLUE)
         _scale(axes[2, 1], number)
         axes[2, 1].set_ylabel(f"crystals per {basis}")
         for axis in axes[2]:
