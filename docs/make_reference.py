@@ -12,16 +12,34 @@ from typer.testing import CliRunner
 from crystalscope.cli import app
 from crystalscope.config import AnalyzeConfig
 from crystalscope.core import FRAME_COLUMNS, PARTICLE_COLUMNS, TRUTH_COLUMNS, Column
+from crystalscope.plant.batch import Numerics
+from crystalscope.plant.kinetics import (
+    Agglomeration,
+    Amorphous,
+    Breakage,
+    Charge,
+    Dissolution,
+    Growth,
+    Kinetics,
+    Law,
+    Nucleation,
+    Seeds,
+    Solubility,
+)
+from crystalscope.plant.kinetics import preset as plant_preset
+from crystalscope.plant.kinetics import preset_names as plant_names
 from crystalscope.scenes import Batch, Instrument, Population, Recipe, Window, preset, preset_names
 
 HERE = Path(__file__).parent / "reference"
 
 
-def settings_table(model: type[Any]) -> list[str]:
-    """Rows of the settings of a model: name, default, meaning from the text below it."""
+def settings_table(model: type[Any], *, skip: set[str] | frozenset[str] = frozenset()) -> list[str]:
+    """Rows of the settings of a model: name, default, meaning from the text below it; those to `skip` are inherited."""
     lines = inspect.getsource(model).splitlines()
     out = ["| setting | default | meaning |", "|---|---|---|"]
     for name, setting in model.model_fields.items():
+        if name in skip:
+            continue
         at = next(i for i, line in enumerate(lines) if re.match(rf"\s+{name}:", line))
         end = next((i for i in range(at, len(lines)) if lines[i].count("[") == lines[i].count("]")), at)
         meaning = re.match(r'\s+"""(.*?)"""', "\n".join(lines[end + 1 :]), re.DOTALL)
@@ -87,6 +105,42 @@ def scenes() -> str:
         "",
     ]
     return "\n".join(out)
+
+
+PLANT_MODELS: tuple[tuple[str, type[Any]], ...] = (
+    ("The file of kinetics", Kinetics),
+    ("[solubility]", Solubility),
+    ("Every law", Law),
+    ("[growth]", Growth),
+    ("[dissolution]", Dissolution),
+    ("[primary], [heterogeneous], [secondary]", Nucleation),
+    ("[agglomeration]", Agglomeration),
+    ("[breakage]", Breakage),
+    ("[amorphous]", Amorphous),
+    ("The file of a charge", Charge),
+    ("[seeds] of a charge", Seeds),
+    ("Numerics (in Python)", Numerics),
+)
+
+
+def plant() -> str:
+    """Settings of the population balance, and the presets."""
+    out = [
+        "# Kinetics of a plant",
+        "",
+        "TOML files for `crystalscope plant run --kinetics FILE --charge FILE`. Unknown keys are refused. Rates are",
+        "k exp(-E/R (1/T - 1/T_ref)) times a power of the driving force; amounts are per kg of solvent (or L of solution).",
+        "",
+        "## Presets",
+        "",
+        "| name | what | source |",
+        "|---|---|---|",
+        *(f"| `{n}` | {plant_preset(n).name} | {' '.join(plant_preset(n).source.split())} |" for n in plant_names()),
+    ]
+    for title, model in PLANT_MODELS:
+        inherited = set(Law.model_fields) if issubclass(model, Law) and model is not Law else set()
+        out += ["", f"## {title}", "", inspect.getdoc(model) or "", "", *settings_table(model, skip=inherited)]
+    return "\n".join(out) + "\n"
 
 
 def columns() -> str:
@@ -158,5 +212,6 @@ if __name__ == "__main__":
         ("run-folder", columns()),
         ("command-line", commands()),
         ("scenes", scenes()),
+        ("plant", plant()),
     ):
         (HERE / f"{name}.md").write_text(page, encoding="utf-8")

@@ -23,7 +23,7 @@ _BLUE, _PALE, _ORANGE, _GREY, _RED = "#1f5f99", "#c9dcec", "#c8551b", "#6b7580",
 _MOST_POINTS = 1200
 _MOST_STEPS = 400
 _MOST_LINES = 150
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     # Shipped with matplotlib, so the layout is the same everywhere; the page then sets its own, narrower font.
     "font.family": "DejaVu Sans",
@@ -61,7 +61,7 @@ def _svg(alt: str) -> Callable[[Callable[_P, Any]], Callable[_P, str]]:
             with mpl.rc_context():
                 mpl.rcdefaults()
                 # Names in the SVG are hashed with the salt: one salt per plot keeps them apart on one page.
-                mpl.rcParams.update(_STYLE)
+                mpl.rcParams.update(STYLE)
                 mpl.rcParams["svg.hashsalt"] = draw.__name__
                 buffer = io.StringIO()
                 draw(*args, **kwargs).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})

@@ -1,0 +1,1 @@
+"""Simulated plants for benchmarks of the design of experiments."""

@@ -1,0 +1,1 @@
+"""Benchmarks of the population balance."""

@@ -1,0 +1,1 @@
+"""Population balance of a batch: the mechanistic half of the twin."""
