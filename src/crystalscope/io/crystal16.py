@@ -129,7 +129,7 @@ def _table(lines: list[str], at: int, delimiter: str, path: Path, notes: list[st
         names = [n for i, n in enumerate(names) if n or i < 2]
     if not body:
         raise ReadError(
-            f"expected rows after the header of the data block in {path.name}, got none: it was cut off; export it again"
+            f"expected rows after the header of the data block in {path.name}, got none: cut off; export it again"
         )
     if body[-1].count(delimiter) < len(names) - 1:
         notes.append("the last row is cut off and left out; the report may end before the experiment did")

@@ -1,0 +1,225 @@
+"""Clear points, cloud points and induction times from a signal and the temperature programme."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crystalscope.core import Event, EventKind, Segment, Timeline, Vial
+from crystalscope.errors import InputError
+from crystalscope.events.segments import cut_programme, cut_short, hold_reached_s
+from crystalscope.events.series import Onset, find_onset
+from crystalscope.events.states import States, find_states
+
+Array = NDArray[np.float64]
+
+LONGEST_GAP_S = 600.0
+"""Between samples further apart than this no time is given: the event is censored, with the gap as its bounds."""
+
+
+def detect_events(timeline: Timeline, *, signal: str = "transmissivity") -> list[Event]:
+    """All clear points, cloud points and induction times of a record.
+
+    Parameters
+    ----------
+    timeline
+        Signals of which 100 is clear and 0 is dense (see `presence_timeline` for pictures).
+    signal
+        Name of what was recorded, for the events.
+
+    Returns
+    -------
+    For every reactor and cycle: a cloud point for each cooling, a clear point for each heating, an induction time for
+    each hold after a cooling; what did not happen too, with its status (see `core.Event`). Reactors in order.
+
+    Raises
+    ------
+    InputError
+        When no temperature is finite.
+
+    Notes
+    -----
+    Change points between the states of `find_states`, refined by `find_onset` on the recorded samples. Clear point:
+    where the signal has come to the clear level. On a ramp it lies above the saturation temperature, the further the
+    faster the ramp; see `clear_point_at_rest`. Cloud point: where the signal leaves the clear level; a signal through the
+    whole vial sees crystals later than a picture does. A vial without clear state, or darker when hot than when cold,
+    has events that are censored or not reached only.
+    """
+    if not np.isfinite(timeline.temperature_c).any():
+        raise InputError("expected measured temperatures, got none; events need them")
+    segments = cut_programme(timeline)
+    out: list[Event] = []
+    for reactor, values in timeline.signals.items():
+        blank = Event(
+            "clear", "not_reached", experiment=timeline.experiment, reactor=reactor, signal=signal, file=timeline.source
+        )
+        out += _Search(timeline, values, segments, blank).events()
+    return out
+
+
+class _Search:
+    """Events of one reactor."""
+
+    def __init__(self, timeline: Timeline, values: Array, segments: tuple[Segment, ...], blank: Event) -> None:
+        self.timeline, self.values, self.segments, self.blank = timeline, values, segments, blank
+        self.states: States = find_states(timeline.time_s, timeline.temperature_c, values, segments)
+        self.vial: Vial = timeline.vial(blank.reactor)
+        self.changes = self._changes()
+
+    def events(self) -> list[Event]:
+        out = []
+        for i, segment in enumerate(self.segments):
+            after = self.segments[i + 1] if i + 1 < len(self.segments) else None
+            ended = after is None and cut_short(self.timeline)
+            if segment.kind == "cooling":
+                out.append(self._cloud(segment, after, ended))
+            elif segment.kind == "heating":
+                out.append(self._clear(segment, after, ended))
+            elif segment.kind == "hold" and self._cooled_before(i):
+                out.append(self._induction(segment))
+        return out
+
+    def _cooled_before(self, i: int) -> bool:
+        """Whether a hold makes a supersaturation: it follows a cooling, or nothing that was recorded."""
+        earlier = [s for s in self.segments[:i] if s.kind != "tuning"]
+        alone = all(s.kind in ("hold", "tuning") for s in self.segments)
+        return earlier[-1].kind == "cooling" if earlier else alone
+
+    def _changes(self) -> list[tuple[bool, Onset]]:
+        """Changes of state in order: whether it became clear, and when."""
+        s = self.states
+        t, y = self.timeline.time_s[s.rows], self.values[s.rows]
+        out = []
+        for before, after in zip(s.runs[:-1], s.runs[1:], strict=True):
+            if after.clear:
+                # Backwards in time, leaving the clear level.
+                a, b = _near(s, before.first, before.last, after.last, rising=True)
+                onset = find_onset(
+                    -t[::-1], y[::-1], level=s.level[::-1], first=len(t) - 1 - b, last=len(t) - 1 - a
+                )
+                onset = Onset(-onset.time_s, -onset.upper_s, -onset.lower_s, onset.gap_s)
+            else:
+                a, b = _near(s, before.first, after.first, after.last, rising=False)
+                onset = find_onset(t, y, level=_local_level(s, t, y, a, before.first), first=a, last=b)
+            out.append((after.clear, onset))
+        return out
+
+    def _state_at(self, time_s: float) -> bool | None:
+        """Whether the vial is clear at a time; None where it has no state."""
+        if not self.states.runs:
+            return None
+        clear = self.states.runs[0].clear
+        for becomes_clear, onset in self.changes:
+            if onset.time_s > time_s:
+                break
+            clear = becomes_clear
+        return clear
+
+    def _within(self, becomes_clear: bool, start_s: float, end_s: float) -> Onset | None:
+        found = [o for c, o in self.changes if c == becomes_clear and start_s <= o.time_s < end_s]
+        return found[-1] if becomes_clear and found else found[0] if found else None
+
+    def _cloud(self, segment: Segment, after: Segment | None, ended: bool) -> Event:
+        base = self._base("cloud", segment)
+        end = segment.end_s
+        if after is not None and after.kind == "hold":
+            # The set temperature is reached after the programme says so.
+            end = max(end, hold_reached_s(self.timeline, after))
+        if self._state_at(segment.start_s) is not True:
+            return replace(base, status="censored", upper_s=segment.start_s)
+        onset = self._within(False, segment.start_s, end)
+        if onset is None:
+            return replace(base, status="censored" if ended else "not_reached", lower_s=end)
+        return self._reached(base, onset)
+
+    def _clear(self, segment: Segment, after: Segment | None, ended: bool) -> Event:
+        base = self._base("clear", segment)
+        if self._state_at(segment.start_s) is True and self._within(True, segment.start_s, segment.end_s) is None:
+            # There was nothing to dissolve.
+            return replace(base, status="not_reached")
+        onset = self._within(True, segment.start_s, segment.end_s)
+        if onset is None and after is not None and after.kind == "hold":
+            onset = self._within(True, segment.end_s, after.end_s)
+            base = replace(base, flags=("in_hold",) if onset else ())
+        if onset is None:
+            return replace(base, status="censored" if ended else "not_reached", lower_s=segment.end_s)
+        first = not self._crystallised_before(onset.time_s)
+        return self._reached(replace(base, flags=(*base.flags, "as_filled") if first else base.flags), onset)
+
+    def _crystallised_before(self, time_s: float) -> bool:
+        """Whether crystals came on cooling before a time, so that what dissolves then was grown in the vial."""
+        cold = [s for s in self.segments if s.cycle > 0 and s.kind in ("cooling", "hold")]
+        falls = [o.time_s for clear, o in self.changes if not clear and o.time_s < time_s]
+        return any(s.start_s <= t < s.end_s for t in falls for s in cold)
+
+    def _induction(self, segment: Segment) -> Event:
+        base = self._base("induction", segment)
+        start = hold_reached_s(self.timeline, segment)
+        state = self._state_at(start)
+        if state is not True:
+            # It nucleated on the way; only that the induction time is below 0 is known.
+            return replace(base, status="censored", upper_s=start, unit="s")
+        onset = self._within(False, start, segment.end_s)
+        if onset is None:
+            return replace(base, status="censored", lower_s=segment.end_s, value=segment.end_s - start, unit="s")
+        event = self._reached(base, onset)
+        if event.status == "reached":
+            event = replace(event, value=onset.time_s - start)
+        return replace(event, unit="s")
+
+    def _base(self, kind: EventKind, segment: Segment) -> Event:
+        rate = 0.0 if segment.kind == "hold" else segment.rate_c_per_min
+        event = replace(self.blank, kind=kind, cycle=segment.cycle, rate_c_per_min=rate)
+        if kind != "induction" and math.isfinite(self.vial.concentration):
+            event = replace(event, value=self.vial.concentration, unit=self.vial.unit)
+        return event
+
+    def _reached(self, base: Event, onset: Onset) -> Event:
+        if onset.gap_s > LONGEST_GAP_S:
+            return replace(
+                base, status="censored", lower_s=onset.lower_s, upper_s=onset.upper_s, flags=(*base.flags, "gap")
+            )
+        time = self.timeline.time_s
+        a = int(np.clip(np.searchsorted(time, onset.lower_s) - 1, 0, len(time) - 1))
+        b = int(np.searchsorted(time, onset.upper_s, side="right"))
+        inside = self.timeline.temperature_c[a : b + 1]
+        return replace(
+            base,
+            status="reached",
+            time_s=onset.time_s,
+            lower_s=onset.lower_s,
+            upper_s=onset.upper_s,
+            temperature_c=self.timeline.temperature_at(onset.time_s),
+            lower_c=float(np.nanmin(inside)),
+            upper_c=float(np.nanmax(inside)),
+        )
+
+
+def _near(states: States, first: int, at: int, last: int, *, rising: bool) -> tuple[int, int]:
+    """Positions around a change: from well within one state to 40 % of the way into the other.
+
+    For a rise: from 40 % below the clear level to well within the clear run; for a fall the other way about.
+    """
+    share = 1 - states.smooth / states.level
+    if rising:
+        deepest = float(np.max(share[first : at + 1]))
+        below = np.flatnonzero(share[first : at + 1] > 0.4 * deepest)
+        start = first + int(below[-1]) if below.size else at
+        return start, min(last, at + max(at - start, 20))
+    deepest = float(np.max(share[at : last + 1]))
+    below = np.flatnonzero(share[at : last + 1] > 0.4 * deepest)
+    end = at + int(below[0]) if below.size else at
+    return max(first, at - max(end - at, 20) - 20), end
+
+
+def _local_level(states: States, t: Array, y: Array, a: int, first: int) -> Array:
+    """The clear level before a fall, from the samples just before: drift since the hot stage does not matter then."""
+    start = max(first, a - 200)
+    before = states.smooth[start : a + 1]
+    if before.size < 10:
+        return states.level
+    middle = float(np.median(before))
+    return np.full(len(t), middle)
