@@ -57,7 +57,9 @@ def main() -> None:
     error = found["error_s"].abs()
     table["one"] = error <= found["spacing_s"]
     table["minute"] = error <= found["spacing_s"].clip(lower=60)
-    print("| kind | true | found | invented | within one sampling interval | within 60 s | median error / s | covered |")
+    print(
+        "| kind | true | found | invented | within one sampling interval | within 60 s | median error / s | covered |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for kind, part in table.groupby("kind"):
         hit, true = part[part["what"] == "found"], part[part["what"] != "invented"]
@@ -69,8 +71,10 @@ def main() -> None:
     none = sum(quiet.values())
     invented = table[(table["what"] == "invented") & (table["case"] != "normal")]["seed"].nunique()
     print(f"runs in which nothing crystallises: {none}, with an invented event: {invented}")
-    print(found.groupby("noise")["error_s"].apply(lambda e: f"median {e.abs().median():.1f} s, 90 % {e.abs().quantile(0.9):.0f} s"))
-    print(found.groupby("spacing_s")["error_s"].apply(lambda e: f"median {e.abs().median():.1f} s, 90 % {e.abs().quantile(0.9):.0f} s"))
+    for by in ("noise", "spacing_s"):
+        for value, part in found.groupby(by):
+            off = part["error_s"].abs()
+            print(f"{by} {value:g}: median error {off.median():.1f} s, 90 % below {off.quantile(0.9):.0f} s")
     if args.misses:
         print(table[table["what"] != "found"].to_string())
         print(found[error > 300].to_string())

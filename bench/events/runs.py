@@ -113,8 +113,8 @@ def _dip(time: Array, born: float, gone: float, clear: float, deep: float, rng: 
     fall, rise = np.exp(rng.uniform(np.log(20), np.log(600), 2))
     rise = min(rise, 0.3 * (gone - born))
     p, q = rng.uniform(1, 2.5, 2)
-    down = 1 - np.exp(-np.clip((time - born) / fall, 0, None) ** p)
-    up = 1 - np.exp(-np.clip((gone - time) / rise, 0, None) ** q)
+    down = 1 - np.exp(-(np.clip((time - born) / fall, 0, None) ** p))
+    up = 1 - np.exp(-(np.clip((gone - time) / rise, 0, None) ** q))
     return clear - (clear - deep) * np.minimum(down, up)
 
 

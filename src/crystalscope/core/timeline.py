@@ -191,6 +191,8 @@ class Event:
     value, unit
         induction: the induction time in s. clear and cloud: the concentration of the vial. growth_rate: um/min.
         fouling: share of the field. NaN and empty where there is none.
+    value_lower, value_upper
+        95 % interval of `value` where it has one of its own.
     rate_c_per_min
         Rate of the ramp on which it was looked for; 0 on a hold.
     flags
@@ -213,6 +215,8 @@ class Event:
     file: str = ""
     value: float = math.nan
     unit: str = ""
+    value_lower: float = math.nan
+    value_upper: float = math.nan
     rate_c_per_min: float = math.nan
     flags: tuple[str, ...] = ()
 
@@ -240,6 +244,8 @@ EVENT_FIELDS: tuple[tuple[str, str], ...] = (
         "induction: s from the set supersaturation; clear, cloud: concentration; others: the figure",
     ),
     ("unit", "of value"),
+    ("value_lower", "lower end of the 95 % interval of value, where it has one of its own"),
+    ("value_upper", "upper end of it"),
     ("lower_c", "lowest temperature that the interval of the time allows"),
     ("upper_c", "highest of them"),
     ("rate_c_per_min", "rate of the ramp on which it was looked for; 0 on a hold"),

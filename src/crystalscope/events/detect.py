@@ -12,7 +12,7 @@ from crystalscope.core import Event, EventKind, Segment, Timeline, Vial
 from crystalscope.errors import InputError
 from crystalscope.events.segments import cut_programme, cut_short, hold_reached_s
 from crystalscope.events.series import Onset, find_onset
-from crystalscope.events.states import States, find_states
+from crystalscope.events.states import Run, States, find_states
 
 Array = NDArray[np.float64]
 
@@ -44,9 +44,9 @@ def detect_events(timeline: Timeline, *, signal: str = "transmissivity") -> list
     -----
     Change points between the states of `find_states`, refined by `find_onset` on the recorded samples. Clear point:
     where the signal has come to the clear level. On a ramp it lies above the saturation temperature, the further the
-    faster the ramp; see `clear_point_at_rest`. Cloud point: where the signal leaves the clear level; a signal through the
-    whole vial sees crystals later than a picture does. A vial without clear state, or darker when hot than when cold,
-    has events that are censored or not reached only.
+    faster the ramp; see `clear_point_at_rest`. Cloud point: where the signal leaves the clear level; a signal through
+    the whole vial sees crystals later than a picture does. A vial without clear state, or darker when hot than when
+    cold, has events that are censored or not reached only.
     """
     if not np.isfinite(timeline.temperature_c).any():
         raise InputError("expected measured temperatures, got none; events need them")
@@ -92,18 +92,17 @@ class _Search:
         """Changes of state in order: whether it became clear, and when."""
         s = self.states
         t, y = self.timeline.time_s[s.rows], self.values[s.rows]
+        # What stands far from its neighbours is a nuisance; it would pull the fit.
+        y = np.clip(y, s.smooth - 4 * s.sd, s.smooth + 4 * s.sd) if s.sd > 0 else y
         out = []
         for before, after in zip(s.runs[:-1], s.runs[1:], strict=True):
             if after.clear:
-                # Backwards in time, leaving the clear level.
-                a, b = _near(s, before.first, before.last, after.last, rising=True)
-                onset = find_onset(
-                    -t[::-1], y[::-1], level=s.level[::-1], first=len(t) - 1 - b, last=len(t) - 1 - a
-                )
-                onset = Onset(-onset.time_s, -onset.upper_s, -onset.lower_s, onset.gap_s)
+                # Backwards in time it leaves the clear level.
+                a, b = before.last, _gone(s, before, rising=True)
+                mirrored = _refined(-t[::-1], y[::-1], len(t) - 1 - a, len(t) - 1 - b, len(t) - 1 - after.last)
+                onset = Onset(-mirrored.time_s, -mirrored.upper_s, -mirrored.lower_s, mirrored.gap_s)
             else:
-                a, b = _near(s, before.first, after.first, after.last, rising=False)
-                onset = find_onset(t, y, level=_local_level(s, t, y, a, before.first), first=a, last=b)
+                onset = _refined(t, y, after.first, _gone(s, after, rising=False), before.first)
             out.append((after.clear, onset))
         return out
 
@@ -198,28 +197,22 @@ class _Search:
         )
 
 
-def _near(states: States, first: int, at: int, last: int, *, rising: bool) -> tuple[int, int]:
-    """Positions around a change: from well within one state to 40 % of the way into the other.
+def _gone(states: States, cloudy: Run, *, rising: bool) -> int:
+    """Position at which the signal has gone a part of the way into a cloudy run, or has that part left to come back.
 
-    For a rise: from 40 % below the clear level to well within the clear run; for a fall the other way about.
+    The part is as small as the noise allows, so that the shape of the departure matters little: 8 standard deviations
+    of the noise, from 15 to 50 % of the depth.
     """
-    share = 1 - states.smooth / states.level
-    if rising:
-        deepest = float(np.max(share[first : at + 1]))
-        below = np.flatnonzero(share[first : at + 1] > 0.4 * deepest)
-        start = first + int(below[-1]) if below.size else at
-        return start, min(last, at + max(at - start, 20))
-    deepest = float(np.max(share[at : last + 1]))
-    below = np.flatnonzero(share[at : last + 1] > 0.4 * deepest)
-    end = at + int(below[0]) if below.size else at
-    return max(first, at - max(end - at, 20) - 20), end
+    rows = slice(cloudy.first, cloudy.last + 1)
+    share = 1 - states.smooth[rows] / states.level[rows]
+    deepest = float(np.max(share))
+    part = deepest * float(np.clip(8 * states.sd / (deepest * states.level[cloudy.first]), 0.15, 0.5))
+    beyond = np.flatnonzero(share >= part)
+    return cloudy.first + int(beyond[-1] if rising else beyond[0])
 
 
-def _local_level(states: States, t: Array, y: Array, a: int, first: int) -> Array:
-    """The clear level before a fall, from the samples just before: drift since the hot stage does not matter then."""
-    start = max(first, a - 200)
-    before = states.smooth[start : a + 1]
-    if before.size < 10:
-        return states.level
-    middle = float(np.median(before))
-    return np.full(len(t), middle)
+def _refined(t: Array, y: Array, crossed: int, gone: int, earliest: int) -> Onset:
+    """Onset of a fall that crosses the threshold at `crossed`, first in a wide window, then in one about it."""
+    wide = find_onset(t, y, first=max(earliest, crossed - 4 * (gone - crossed) - 60), last=gone)
+    found = int(np.searchsorted(t, wide.time_s))
+    return find_onset(t, y, first=max(earliest, found - 2 * (gone - found) - 30), last=gone)

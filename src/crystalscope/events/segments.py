@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
@@ -9,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crystalscope.core import ProgrammeStep, Segment, SegmentKind, Timeline
+from crystalscope.events.series import running_median
 
 Array = NDArray[np.float64]
 
 _CORNER_C = 0.25
+_SMOOTH_S = 60.0
 _LEAST_RAMP_C = 1.0
 _SHORT_REST_S = 120.0
 _LEAST_RATE = 0.02
@@ -44,9 +47,12 @@ def cut_programme(timeline: Timeline) -> tuple[Segment, ...]:
     time = timeline.time_s
     if len(time) < 2:
         return ()
-    tolerance = max(_CORNER_C, 4 * _noise(degrees))
-    corners = _corners(time, degrees, tolerance)
-    parts = [_part(time, degrees, a, b, 2 * tolerance) for a, b in zip(corners[:-1], corners[1:], strict=True)]
+    width = int(np.clip(2 * round(_SMOOTH_S / float(np.median(np.diff(time))) / 2) + 1, 1, 121))
+    noise = _noise(degrees)
+    smooth = running_median(degrees, width) if noise > 0 else degrees
+    tolerance = max(_CORNER_C, 4 * noise / math.sqrt(width))
+    corners = _fewer(time, smooth, _corners(time, smooth, tolerance), 1.6 * tolerance)
+    parts = [_part(time, smooth, a, b, 2 * tolerance) for a, b in itertools.pairwise(corners)]
     return _numbered(_mark_tuning(_merged(parts), timeline.programme))
 
 
@@ -86,6 +92,24 @@ def _noise(degrees: Array) -> float:
         return 0.0
     second = degrees[2:] - 2 * degrees[1:-1] + degrees[:-2]
     return float(1.4826 * np.median(np.abs(second)) / math.sqrt(6))
+
+
+def _fewer(time: Array, degrees: Array, corners: list[int], tolerance: float) -> list[int]:
+    """Corners without those that a straight line through their neighbours can do without, the least needed first."""
+
+    def bend(k: int) -> float:
+        a, b = out[k - 1], out[k + 1]
+        line = degrees[a] + (degrees[b] - degrees[a]) * (time[a : b + 1] - time[a]) / (time[b] - time[a])
+        return float(np.max(np.abs(degrees[a : b + 1] - line)))
+
+    out = list(corners)
+    while len(out) > 2:
+        bends = [bend(k) for k in range(1, len(out) - 1)]
+        k = int(np.argmin(bends))
+        if bends[k] > tolerance:
+            break
+        del out[k + 1]
+    return out
 
 
 def _corners(time: Array, degrees: Array, tolerance: float) -> list[int]:

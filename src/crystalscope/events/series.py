@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_POWERS = (1.0, 1.5, 2.0, 3.0)
+_POWERS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
 _MOST_POINTS = 300
+_CHI_SQUARE = 14.0
+"""3.84 were right for white noise about the right shape. Real departures have neither; with 14 the intervals of
+simulated runs of other shapes cover the truth in 95 % (bench.events.detection)."""
 
 
 def noise_sd(values: Array) -> float:
     """Standard deviation of the noise from one sample to the next, blind to drift and to a few steps.
 
-    From the median absolute second difference; second differences of a straight line are 0. Values rounded to steps give
-    at least the standard deviation of the rounding.
+    From the median absolute second difference; second differences of a straight line are 0. Values rounded to steps
+    give at least the standard deviation of the rounding.
 
     Parameters
     ----------
@@ -70,23 +73,23 @@ class Onset:
     gap_s: float
 
 
-def find_onset(time: Array, values: Array, *, level: Array, first: int, last: int) -> Onset:
-    """When a signal left a known level, by change-point regression.
+def find_onset(time: Array, values: Array, *, first: int, last: int, falls: bool = True) -> Onset:
+    """When a signal left its level, by change-point regression.
 
     Parameters
     ----------
     time, values
-        (n,) s, and the signal as recorded.
-    level
-        (n,) what the signal would be without the change.
+        (n,) s rising, and the signal as recorded; NaN are left out.
     first, last
-        Rows between which the change lies: at `first` the signal is at its level, at `last` it has certainly left it, and
-        has not gone far.
+        Rows between which the change lies: at `first` the signal is at its level, at `last` it has certainly left it,
+        and has not gone far.
+    falls
+        Whether the signal falls from its level; else it rises from it.
 
     Returns
     -------
-    The change point that leaves the least squares of level - values = b (t - t0)^p, t > t0, over t0 and p from 1 to 3,
-    and its interval from the profile of the sum of squares.
+    The change point t0 with the least squares of values = level - b (t - t0)^p for t > t0, over level, b, t0 and p from
+    1 to 3, and its interval from the profile of the sum of squares.
 
     Notes
     -----
@@ -94,32 +97,42 @@ def find_onset(time: Array, values: Array, *, level: Array, first: int, last: in
     slower than a power of 3 is found late. The interval takes the noise as white; it is at least that of the samples.
     """
     rows = np.arange(first, last + 1)
-    if rows.size > _MOST_POINTS:
-        # The end, where the change is, in full; what lies before only tells the noise.
-        rows = rows[-_MOST_POINTS:]
-    t, departure = time[rows], (level - values)[rows]
-    good = np.isfinite(departure)
-    t, departure = t[good], departure[good]
+    rows = rows[np.isfinite(values[rows])]
     sampled = time[np.isfinite(values)]
-    if t.size < 4:
-        return _bracketed(float(t[-2]) if t.size > 1 else float(time[first]), float(time[last]), sampled)
-    # A change point between samples is as good as one at a sample: the middle of each pair stands for it.
-    candidates = np.concatenate([t[:-1], 0.5 * (t[:-1] + t[1:])])
-    candidates.sort()
-    squares, total = np.full((len(_POWERS), candidates.size), math.inf), float(departure @ departure)
-    scale = max(float(t[-1] - t[0]), 1e-9)
-    past = np.clip((t[None, :] - candidates[:, None]) / scale, 0, None)
-    for k, power in enumerate(_POWERS):
+    t, y = _blocks(time[rows], -values[rows] if falls else values[rows])
+    if t.size < 5:
+        before = float(t[-2]) if t.size > 1 else float(time[first])
+        return _bracketed(before, float(time[last]), sampled)
+    # A change between two samples is as good as one at a sample.
+    parts = 4 if t.size < 100 else 2
+    candidates = (t[:-1, None] + np.diff(t)[:, None] * np.arange(parts) / parts).ravel()
+    centred = y - y.mean()
+    total = float(centred @ centred)
+    past = np.clip((t[None, :] - candidates[:, None]) / max(float(t[-1] - t[0]), 1e-9), 0, None)
+    best = np.full(candidates.size, math.inf)
+    for power in _POWERS:
         shape = past**power
+        shape -= shape.mean(axis=1, keepdims=True)
         norm = (shape * shape).sum(axis=1)
-        slope = np.where(norm > 0, (shape @ departure) / np.where(norm > 0, norm, 1), 0)
-        squares[k] = total - np.clip(slope, 0, None) * (shape @ departure)
-    best = squares.min(axis=0)
+        moment = np.clip(shape @ centred, 0, None)
+        best = np.minimum(best, total - np.where(norm > 1e-12, moment**2 / np.where(norm > 1e-12, norm, 1), 0))
     at = int(np.argmin(best))
-    variance = max(float(best[at]) / max(t.size - 3, 1), (step_of(values[np.isfinite(values)]) ** 2) / 12, 1e-12)
-    inside = np.flatnonzero(best <= best[at] + 3.84 * variance)
+    rounding = step_of(values[rows]) ** 2 / 12 * t.size / rows.size
+    variance = max(float(best[at]) / max(t.size - 4, 1), rounding, 1e-12)
+    inside = np.flatnonzero(best <= best[at] + _CHI_SQUARE * variance)
     lower, upper = float(candidates[inside[0]]), float(candidates[inside[-1]])
-    return _bracketed(lower, upper, sampled, estimate=float(candidates[at]))
+    same = np.flatnonzero(best <= best[at] + 1e-9 * total)
+    return _bracketed(lower, upper, sampled, estimate=float(candidates[same].mean()))
+
+
+def _blocks(t: Array, y: Array) -> tuple[Array, Array]:
+    """Means of neighbours where there are more samples than the regression needs."""
+    k = math.ceil(t.size / _MOST_POINTS)
+    if k <= 1:
+        return t, y
+    whole = t.size // k * k
+    # The newest samples, where the change is, are all kept.
+    return t[-whole:].reshape(-1, k).mean(axis=1), y[-whole:].reshape(-1, k).mean(axis=1)
 
 
 def _bracketed(lower: float, upper: float, sampled: Array, estimate: float | None = None) -> Onset:

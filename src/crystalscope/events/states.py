@@ -46,6 +46,8 @@ class States:
         (m,) what the signal would be, were the vial clear.
     smooth
         (m,) running median of the signal.
+    sd
+        Standard deviation of the noise of a sample.
     reason
         Why there are no runs, or empty.
     """
@@ -54,6 +56,7 @@ class States:
     runs: tuple[Run, ...]
     level: Array
     smooth: Array
+    sd: float = 0.0
     reason: str = ""
 
 
@@ -87,20 +90,22 @@ def find_states(time: Array, degrees: Array, values: Array, segments: tuple[Segm
     rows = np.flatnonzero(looked)
     t, c, y = time[rows], degrees[rows], values[rows]
     if rows.size < 5:
-        return States(rows, (), y, y, "fewer than five samples")
+        return States(rows, (), y, y, reason="fewer than five samples")
     spacing = max(float(np.median(np.diff(t))), 1e-9)
     # At least three: a single frame decides nothing.
     width = int(np.clip(2 * round(_SMOOTH_S / spacing / 2) + 1, 3, 61))
     smooth = running_median(y, width)
-    sd = 1.25 * noise_sd(y) / math.sqrt(width)
+    noise = noise_sd(y)
+    # Of a median of `width` samples
+    sd = 1.25 * noise / math.sqrt(width)
     level, reason = _clear_level(t, c, smooth, sd)
     if reason:
-        return States(rows, (), level, smooth, reason)
+        return States(rows, (), level, smooth, reason=reason)
     depth = np.maximum(LEAST_DEPTH * level, 4 * sd)
     runs = _schmitt(smooth, level - depth, level - 0.5 * depth)
     runs = _without_excursions(runs, t, c, 3 * spacing)
     runs = _without_drift(runs, t, smooth, level)
-    return States(rows, tuple(runs), level, smooth)
+    return States(rows, tuple(runs), level, smooth, noise)
 
 
 def _clear_level(t: Array, c: Array, smooth: Array, sd: float) -> tuple[Array, str]:
@@ -120,8 +125,9 @@ def _clear_level(t: Array, c: Array, smooth: Array, sd: float) -> tuple[Array, s
         part = slice(a + (b - a) // 2, b + 1)
         at.append(float(np.median(t[part])))
         level = float(np.quantile(smooth[part], 0.75))
-        quarter = max((b + 1 - part.start) // 4, 1)
-        rise = float(np.median(smooth[b + 1 - quarter : b + 1]) - np.median(smooth[part][:quarter]))
+        middle = (part.start + b + 1) // 2
+        early, late = smooth[part.start : max(middle, part.start + 1)], smooth[middle : b + 1]
+        rise = float(np.quantile(late, 0.75) - np.quantile(early, 0.75))
         # What still rises has not dissolved yet.
         levels.append(level if rise <= max(0.05 * level, 4 * sd) else 0.0)
     best = max(levels)
