@@ -181,7 +181,9 @@ class Event:
         95 % interval of the time from sampling and noise; where censored or not reached, the bound that is known (the
         other is NaN).
     temperature_c, lower_c, upper_c
-        Measured temperature at the time, and the lowest and highest that the interval of the time allows, deg C.
+        Measured temperature at the time, and the lowest and highest that the interval of the time allows, deg C; of a
+        cloud point that was not reached upper_c, of a clear point lower_c, the temperature to which the vial was
+        watched.
     experiment, reactor, cycle
         Where it belongs (see `Segment.cycle`).
     signal

@@ -131,7 +131,8 @@ class _Search:
             return replace(base, status="censored", upper_s=segment.start_s)
         onset = self._within(False, segment.start_s, end)
         if onset is None:
-            return replace(base, status="censored" if ended else "not_reached", lower_s=end)
+            bound = self.timeline.temperature_at(end)
+            return replace(base, status="censored" if ended else "not_reached", lower_s=end, upper_c=bound)
         return self._reached(base, onset)
 
     def _clear(self, segment: Segment, after: Segment | None, ended: bool) -> Event:
@@ -144,7 +145,8 @@ class _Search:
             onset = self._within(True, segment.end_s, after.end_s)
             base = replace(base, flags=("in_hold",) if onset else ())
         if onset is None:
-            return replace(base, status="censored" if ended else "not_reached", lower_s=segment.end_s)
+            bound = self.timeline.temperature_at(segment.end_s)
+            return replace(base, status="censored" if ended else "not_reached", lower_s=segment.end_s, lower_c=bound)
         first = not self._crystallised_before(onset.time_s)
         return self._reached(replace(base, flags=(*base.flags, "as_filled") if first else base.flags), onset)
 
