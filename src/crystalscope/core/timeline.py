@@ -46,6 +46,11 @@ class Vial:
     solute: str = ""
     solvent: str = ""
 
+    @property
+    def sample(self) -> str:
+        """Solute in solvent, as far as they are known."""
+        return " in ".join(part for part in (self.solute, self.solvent) if part)
+
 
 @dataclass(frozen=True)
 class ProgrammeStep:
@@ -197,6 +202,8 @@ class Event:
         95 % interval of `value` where it has one of its own.
     rate_c_per_min
         Rate of the ramp on which it was looked for; 0 on a hold.
+    sample
+        What is in the reactor, without its concentration; empty where not known.
     flags
         What to bear in mind: ``as_filled`` (first dissolution of the solid as filled), ``freezing``, ``in_hold``,
         ``gap``, ``transient``.
@@ -220,6 +227,7 @@ class Event:
     value_lower: float = math.nan
     value_upper: float = math.nan
     rate_c_per_min: float = math.nan
+    sample: str = ""
     flags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -251,6 +259,7 @@ EVENT_FIELDS: tuple[tuple[str, str], ...] = (
     ("lower_c", "lowest temperature that the interval of the time allows"),
     ("upper_c", "highest of them"),
     ("rate_c_per_min", "rate of the ramp on which it was looked for; 0 on a hold"),
+    ("sample", "what is in the reactor, such as paracetamol in ethanol"),
     ("flags", "as_filled, freezing, in_hold, gap, transient"),
 )
 """Fields of an entry of events.json, in order, with their meaning."""

@@ -54,7 +54,13 @@ def detect_events(timeline: Timeline, *, signal: str = "transmissivity") -> list
     out: list[Event] = []
     for reactor, values in timeline.signals.items():
         blank = Event(
-            "clear", "not_reached", experiment=timeline.experiment, reactor=reactor, signal=signal, file=timeline.source
+            "clear",
+            "not_reached",
+            experiment=timeline.experiment,
+            reactor=reactor,
+            signal=signal,
+            file=timeline.source,
+            sample=timeline.vial(reactor).sample,
         )
         out += _Search(timeline, values, segments, blank).events()
     return out

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crystalscope.core import Event, EventKind, Timeline
+from crystalscope.core import Event, EventKind, Timeline, Vial
 from crystalscope.errors import InputError
 from crystalscope.events.changes import comes_to_rest, lasting_rise
 from crystalscope.events.detect import detect_events
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 def presence_events(
-    frames: pd.DataFrame, *, column: str, threshold: float, experiment: str = "", reactor: str = ""
+    frames: pd.DataFrame, *, column: str, threshold: float, experiment: str = "", vial: Vial | None = None
 ) -> list[Event]:
     """Clear points, cloud points and induction times from a confidence or a count per picture.
 
@@ -32,8 +32,10 @@ def presence_events(
         Confidence of a label such as object_present, share of the field, or count of particles.
     threshold
         At or above it something is there: the threshold of the label; 1 for a count of crystals.
-    experiment, reactor
-        Names for the events.
+    experiment
+        Name for the events.
+    vial
+        What the pictures look into.
 
     Returns
     -------
@@ -50,12 +52,12 @@ def presence_events(
     The detector of transmissivities on a signal of 100 (nothing there) and 0; a running median over at least three
     pictures, so that one false frame decides nothing. The interval is that between two pictures.
     """
-    timeline, files = _timeline(frames, column, threshold, experiment, reactor)
+    timeline, files = _timeline(frames, column, threshold, experiment, vial or Vial(""))
     return [_with_file(e, timeline.time_s, files) for e in detect_events(timeline, signal=column)]
 
 
 def _timeline(
-    frames: pd.DataFrame, column: str, threshold: float, experiment: str, reactor: str
+    frames: pd.DataFrame, column: str, threshold: float, experiment: str, vial: Vial
 ) -> tuple[Timeline, list[str]]:
     _need(frames, "time_s", "temperature_c", column)
     rows = frames[np.isfinite(frames["time_s"]) & np.isfinite(frames["temperature_c"])]
@@ -68,14 +70,21 @@ def _timeline(
     timeline = Timeline(
         rows["time_s"].to_numpy(dtype=float),
         rows["temperature_c"].to_numpy(dtype=float),
-        {reactor: signal},
+        {vial.name: signal},
+        vials={vial.name: vial},
         experiment=experiment,
     )
     return timeline, files
 
 
 def oiling_out_events(
-    frames: pd.DataFrame, *, droplets: str = "droplets", crystals: str, threshold: float = 0.5, experiment: str = ""
+    frames: pd.DataFrame,
+    *,
+    droplets: str = "droplets",
+    crystals: str,
+    threshold: float = 0.5,
+    experiment: str = "",
+    vial: Vial | None = None,
 ) -> list[Event]:
     """Droplets before crystals, cycle by cycle.
 
@@ -87,8 +96,8 @@ def oiling_out_events(
         Columns: confidence that droplets, and that crystals of any kind, are there.
     threshold
         Of both.
-    experiment
-        Name for the events.
+    experiment, vial
+        As for `presence_events`; the concentration is the value of the events.
 
     Returns
     -------
@@ -96,13 +105,14 @@ def oiling_out_events(
     and crystals do not, or come later by more than the intervals of both; else not_reached, or censored as the droplets
     are.
     """
-    liquid = presence_events(frames, column=droplets, threshold=threshold, experiment=experiment)
-    solid = presence_events(frames, column=crystals, threshold=threshold, experiment=experiment)
+    liquid = presence_events(frames, column=droplets, threshold=threshold, experiment=experiment, vial=vial)
+    solid = presence_events(frames, column=crystals, threshold=threshold, experiment=experiment, vial=vial)
     out = []
     for drop, crystal in zip(liquid, solid, strict=True):
         if drop.kind not in ("cloud", "induction"):
             continue
-        event = replace(drop, kind="oiling_out", value=math.nan, unit="")
+        content = vial or Vial("")
+        event = replace(drop, kind="oiling_out", value=content.concentration, unit=content.unit)
         before = crystal.status == "censored" and not crystal.lower_s > drop.time_s
         later = crystal.status == "reached" and crystal.lower_s < drop.upper_s
         if drop.status == "reached" and (before or later):
