@@ -104,7 +104,7 @@ def find_onset(time: Array, values: Array, *, first: int, last: int, falls: bool
         before = float(t[-2]) if t.size > 1 else float(time[first])
         return _bracketed(before, float(time[last]), sampled)
     # A change between two samples is as good as one at a sample.
-    parts = 4 if t.size < 100 else 2
+    parts = 4 if t.size < 100 else 1
     candidates = (t[:-1, None] + np.diff(t)[:, None] * np.arange(parts) / parts).ravel()
     centred = y - y.mean()
     total = float(centred @ centred)

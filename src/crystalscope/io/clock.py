@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from crystalscope.io.text import number_in
+
 Array = NDArray[np.float64]
 
 _ELAPSED = re.compile(r"(?:(\d+)[.\s])?(\d+):(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)")
@@ -37,22 +39,27 @@ def elapsed_s(texts: Sequence[str], *, minutes_per_number: float = 1.0) -> Array
     -------
     (n,) s; NaN where there is no time.
     """
-    out = np.full(len(texts), math.nan)
-    for i, text in enumerate(texts):
-        parts = text.split(":")
+    minutes: dict[str, int] = {}
+    out = []
+    for text in texts:
+        # The common form first, and each minute read once: a day of seconds has 86,400 rows.
+        start, colon, seconds = text.rpartition(":")
         try:
-            if len(parts) == 3:
-                # The common form first: a day of seconds has 86,400 rows.
-                out[i] = int(parts[0]) * 3600 + int(parts[1]) * 60 + int(parts[2])
-            elif len(parts) == 1 and text:
-                out[i] = float(text.replace(",", ".")) * 60 * minutes_per_number
+            if start not in minutes:
+                hour, minute = start.split(":")
+                minutes[start] = int(hour) * 3600 + int(minute) * 60
+            out.append(float(minutes[start] + int(seconds)))
         except ValueError:
-            match = _ELAPSED.fullmatch(text.strip())
-            if match:
-                days, hours, minutes, seconds = match.groups()
-                out[i] = int(days or 0) * _DAY_S + int(hours) * 3600 + int(minutes) * 60
-                out[i] += float(seconds.replace(",", "."))
-    return out
+            out.append(_elapsed(text) if colon else 60 * minutes_per_number * number_in(text))
+    return np.array(out, dtype=np.float64)
+
+
+def _elapsed(text: str) -> float:
+    match = _ELAPSED.fullmatch(text.strip())
+    if match is None:
+        return math.nan
+    days, hours, minutes, seconds = match.groups()
+    return int(days or 0) * _DAY_S + int(hours) * 3600 + int(minutes) * 60 + number_in(seconds)
 
 
 def dates_s(texts: Sequence[str]) -> tuple[Array, str]:

@@ -52,7 +52,7 @@ def plot_timeline(timeline: Timeline, events: Sequence[Event], segments: Sequenc
         content = f", {vial.concentration:g} {vial.unit}" if math.isfinite(vial.concentration) else ""
         axis.set_title(f"reactor {reactor}{content} {vial.sample}".rstrip())
         axis.plot(*_envelope(hours, timeline.signals[reactor]), color=BLUE, lw=0.8)
-        axis.set(ylabel="transmissivity / %", ylim=(-4, 128), yticks=[0, 25, 50, 75, 100])
+        axis.set(ylabel="transmissivity / %", ylim=(-4, 134), yticks=[0, 25, 50, 75, 100])
         second = axis.twinx()
         second.plot(*_envelope(hours, timeline.temperature_c), color=ORANGE, lw=0.9)
         second.set_ylabel("temperature / °C", color=ORANGE)
@@ -60,7 +60,7 @@ def plot_timeline(timeline: Timeline, events: Sequence[Event], segments: Sequenc
         second.grid(visible=False)
         low, high = np.nanmin(timeline.temperature_c), np.nanmax(timeline.temperature_c)
         # The upper fifth is for the names of the events.
-        second.set_ylim(low - 0.05 * (high - low + 1), high + 0.32 * (high - low + 1))
+        second.set_ylim(low - 0.05 * (high - low + 1), high + 0.36 * (high - low + 1))
         for segment in segments:
             if segment.kind == "tuning":
                 axis.axvspan(segment.start_s / 3600, segment.end_s / 3600, color="#eceff2", lw=0)
@@ -70,7 +70,9 @@ def plot_timeline(timeline: Timeline, events: Sequence[Event], segments: Sequenc
 
 
 def _mark(axis: Any, events: Sequence[Event]) -> None:
-    for event in events:
+    span = axis.lines[0].get_xdata()[-1]
+    last = -math.inf
+    for event in sorted(events, key=lambda e: e.time_s):
         if event.kind not in _MARKS:
             continue
         mark, name = _MARKS[event.kind]
@@ -79,11 +81,19 @@ def _mark(axis: Any, events: Sequence[Event]) -> None:
         axis.plot([at], [106], mark, color=_DARK, ms=5, mfc="white" if event.flags else _DARK, clip_on=False)
         text = f"{event.value / 60:.0f} min" if event.kind == "induction" else f"{event.temperature_c:.1f} °C"
         flags = "".join(f"\n{f.replace('_', ' ')}" for f in event.flags[:1])
+        # Towards the clear stretch, where there is room; one line up where two events are close.
         side = "right" if event.kind == "cloud" else "left"
+        high = 123 if at - last < 0.2 * span and side == "right" else 112
         axis.annotate(
-            f"{name} {text}{flags}", (at, 112), fontsize=7, va="bottom", ha=side,
-            annotation_clip=False, linespacing=0.95,
-        )  # fmt: skip
+            f"{name} {text}{flags}",
+            (at, high),
+            fontsize=7,
+            va="bottom",
+            ha=side,
+            annotation_clip=False,
+            linespacing=0.95,
+        )
+        last = at
 
 
 def _envelope(x: Array, y: Array) -> tuple[Array, Array]:
