@@ -185,6 +185,8 @@ class Event:
     lower_s, upper_s
         95 % interval of the time from sampling and noise; where censored or not reached, the bound that is known (the
         other is NaN).
+    seen_s
+        When the signal first showed it beyond its noise, s; the change itself began at `time_s`, before that.
     temperature_c, lower_c, upper_c
         Measured temperature at the time, and the lowest and highest that the interval of the time allows, deg C; of a
         cloud point that was not reached upper_c, of a clear point lower_c, the temperature to which the vial was
@@ -214,6 +216,7 @@ class Event:
     time_s: float = math.nan
     lower_s: float = math.nan
     upper_s: float = math.nan
+    seen_s: float = math.nan
     temperature_c: float = math.nan
     lower_c: float = math.nan
     upper_c: float = math.nan
@@ -246,6 +249,7 @@ EVENT_FIELDS: tuple[tuple[str, str], ...] = (
     ("time_s", "when; null unless reached"),
     ("lower_s", "lower end of the 95 % interval of the time, or the bound that is known"),
     ("upper_s", "upper end of it"),
+    ("seen_s", "when the signal first showed it beyond its noise"),
     ("temperature_c", "measured temperature at the time; null unless reached"),
     ("signal", "what gave it: transmissivity, object_present, …"),
     ("file", "picture that shows it first, or the record"),

@@ -94,8 +94,8 @@ class _Search:
         alone = all(s.kind in ("hold", "tuning") for s in self.segments)
         return earlier[-1].kind == "cooling" if earlier else alone
 
-    def _changes(self) -> list[tuple[bool, Onset]]:
-        """Changes of state in order: whether it became clear, and when."""
+    def _changes(self) -> list[tuple[bool, Onset, float]]:
+        """Changes of state in order: whether it became clear, when it began to, and when that was seen."""
         s = self.states
         t, y = self.timeline.time_s[s.rows], self.values[s.rows]
         # What stands far from its neighbours is a nuisance; it would pull the fit.
@@ -109,7 +109,8 @@ class _Search:
                 onset = Onset(-mirrored.time_s, -mirrored.upper_s, -mirrored.lower_s, mirrored.gap_s)
             else:
                 onset = _refined(t, y, after.first, _gone(s, after, rising=False), before.first)
-            out.append((after.clear, onset))
+            seen = onset.upper_s if after.clear else max(onset.time_s, float(t[_seen(s, before, after)]))
+            out.append((after.clear, onset, seen))
         return out
 
     def _state_at(self, time_s: float) -> bool | None:
@@ -117,14 +118,14 @@ class _Search:
         if not self.states.runs:
             return None
         clear = self.states.runs[0].clear
-        for becomes_clear, onset in self.changes:
+        for becomes_clear, onset, _ in self.changes:
             if onset.time_s > time_s:
                 break
             clear = becomes_clear
         return clear
 
     def _within(self, becomes_clear: bool, start_s: float, end_s: float) -> Onset | None:
-        found = [o for c, o in self.changes if c == becomes_clear and start_s <= o.time_s < end_s]
+        found = [o for c, o, _ in self.changes if c == becomes_clear and start_s <= o.time_s < end_s]
         return found[-1] if becomes_clear and found else found[0] if found else None
 
     def _cloud(self, segment: Segment, after: Segment | None, ended: bool) -> Event:
@@ -159,7 +160,7 @@ class _Search:
     def _crystallised_before(self, time_s: float) -> bool:
         """Whether crystals came on cooling before a time, so that what dissolves then was grown in the vial."""
         cold = [s for s in self.segments if s.cycle > 0 and s.kind in ("cooling", "hold")]
-        falls = [o.time_s for clear, o in self.changes if not clear and o.time_s < time_s]
+        falls = [o.time_s for clear, o, _ in self.changes if not clear and o.time_s < time_s]
         return any(s.start_s <= t < s.end_s for t in falls for s in cold)
 
     def _induction(self, segment: Segment) -> Event:
@@ -199,10 +200,21 @@ class _Search:
             time_s=onset.time_s,
             lower_s=onset.lower_s,
             upper_s=onset.upper_s,
+            seen_s=next(seen for _, o, seen in self.changes if o is onset),
             temperature_c=self.timeline.temperature_at(onset.time_s),
             lower_c=float(np.nanmin(inside)),
             upper_c=float(np.nanmax(inside)),
         )
+
+
+def _seen(states: States, before: Run, after: Run) -> int:
+    """First position from which on the running median stays beyond the noise of the clear level before a fall."""
+    clear = states.smooth[max(before.first, before.last - 400) : before.last + 1]
+    level = float(np.median(clear))
+    # A percent at least: a running median hides the noise of what drifts.
+    allowed = max(4 * float(np.std(clear[: max(1, clear.size // 2)])), 0.01 * level)
+    inside = np.flatnonzero(level - states.smooth[before.first : after.first + 1] <= allowed)
+    return before.first + int(inside[-1]) + 1 if inside.size else after.first
 
 
 def _gone(states: States, cloudy: Run, *, rising: bool) -> int:

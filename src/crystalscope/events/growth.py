@@ -58,10 +58,11 @@ def growth_rate_event(
     Notes
     -----
     Crystals that grow at one rate keep their order: the length that a fixed number of crystals exceeds belongs to the
-    same crystals at all times, whatever is born below it. That number, per picture, is half of what the pictures of the
-    first quarter hold (at least one in pooled pictures). A parabola through the lengths gives the mean rate from end to
-    end; the interval is a bootstrap over pictures. Crystals longer than the field, breakage and agglomeration bias it;
-    sizes of single crystals only should go in.
+    same crystals at all times, whatever is born below it. That number, per picture, is half of what the first
+    twelve pictures with crystals hold. The rate is the
+    mean from the first picture with that many crystals to the end, from lines through the lengths at both ends; where
+    growth slows down it is below the initial rate. The interval is a bootstrap over pictures. Crystals longer than the
+    field, breakage and agglomeration bias it; sizes of single crystals only should go in.
     """
     for table, names in ((particles, ("frame", size)), (frames, ("frame", "time_s"))):
         missing = [c for c in names if c not in table.columns]
@@ -113,7 +114,7 @@ def leading_lengths(t: Array, lengths: list[Array]) -> tuple[Array, Array]:
     if not holds.size:
         return np.zeros(0), np.zeros(0)
     begin = int(holds[0])
-    early = counts[begin : begin + max(_LEAST_FRAMES, (t.size - begin) // 4)]
+    early = counts[begin : begin + 2 * _LEAST_FRAMES]
     number = max(0.5 * float(early.mean()), 0.2)
     # Enough pictures that at least two crystals lie above the length.
     window = max(1, math.ceil(2 / number))
@@ -129,10 +130,19 @@ def leading_lengths(t: Array, lengths: list[Array]) -> tuple[Array, Array]:
 
 
 def _mean_rate(t: Array, lengths: list[Array]) -> float:
+    """Rate in length per min from the first window that shows crystals to the last picture."""
     at, length = leading_lengths(t, lengths)
     if len(np.unique(at)) < 4:
         return math.nan
-    first, last = float(at.min()), float(at.max())
-    x = (at - first) / (last - first)
-    a, b, _ = np.polyfit(x, length, 2)
-    return float(60 * (a + b) / (last - first))
+    part = max(4, at.size // 8)
+    first, last = float(at[0]), float(t[-1])
+    start = _line_at(at[:part], length[:part], first)
+    return 60 * (_line_at(at[-part:], length[-part:], last) - start) / (last - first)
+
+
+def _line_at(x: Array, y: Array, where: float) -> float:
+    """Least-squares line at a place."""
+    centred = x - x.mean()
+    spread = float(centred @ centred)
+    slope = float(centred @ y) / spread if spread > 0 else 0.0
+    return float(y.mean()) + slope * (where - float(x.mean()))

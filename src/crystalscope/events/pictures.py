@@ -204,7 +204,9 @@ def picture_lead(pictures: Sequence[Event], signal: Sequence[Event]) -> pd.DataF
     Returns
     -------
     One row for every cloud point or induction time that both reached: experiment, reactor, cycle, kind, picture_s,
-    signal_s, lead_s (above 0: the picture is earlier), and lower_s, upper_s, the bounds of the lead.
+    signal_s (when each first showed it beyond its noise), lead_s (above 0: the picture is earlier), and
+    picture_onset_s, signal_onset_s, the change points: from a slow fall the onset is found by extrapolation, before anything could be
+    seen.
     """
     kinds = ("cloud", "induction")
     others = {(e.experiment, e.cycle): e for e in reversed(signal) if e.kind in kinds and e.status == "reached"}
@@ -219,14 +221,24 @@ def picture_lead(pictures: Sequence[Event], signal: Sequence[Event]) -> pd.DataF
                 "reactor": other.reactor,
                 "cycle": e.cycle,
                 "kind": e.kind,
-                "picture_s": e.time_s,
-                "signal_s": other.time_s,
-                "lead_s": other.time_s - e.time_s,
-                "lower_s": other.lower_s - e.upper_s,
-                "upper_s": other.upper_s - e.lower_s,
+                "picture_s": e.seen_s,
+                "signal_s": other.seen_s,
+                "lead_s": other.seen_s - e.seen_s,
+                "picture_onset_s": e.time_s,
+                "signal_onset_s": other.time_s,
             }
         )
-    names = ["experiment", "reactor", "cycle", "kind", "picture_s", "signal_s", "lead_s", "lower_s", "upper_s"]
+    names = [
+        "experiment",
+        "reactor",
+        "cycle",
+        "kind",
+        "picture_s",
+        "signal_s",
+        "lead_s",
+        "picture_onset_s",
+        "signal_onset_s",
+    ]
     return pd.DataFrame(rows, columns=names)
 
 

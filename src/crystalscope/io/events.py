@@ -16,6 +16,7 @@ _NUMBERS = (
     "time_s",
     "lower_s",
     "upper_s",
+    "seen_s",
     "temperature_c",
     "lower_c",
     "upper_c",

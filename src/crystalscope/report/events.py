@@ -229,8 +229,7 @@ def plot_lead(lead: pd.DataFrame) -> Any:
     figure = new_figure(6.6, 0.9 + 0.28 * len(lead))
     axis = figure.subplots()
     at, minutes = np.arange(len(lead)), lead["lead_s"].to_numpy() / 60
-    bounds = np.abs(lead[["lower_s", "upper_s"]].to_numpy().T / 60 - minutes)
-    axis.errorbar(minutes, at, xerr=bounds, fmt="o", color=BLUE, ms=4, lw=1.2, capsize=3)
+    axis.barh(at, minutes, height=0.55, color=BLUE)
     axis.axvline(0, color=GREY, lw=1)
     names = [f"{e} {k} {c}".strip() for e, k, c in zip(lead["experiment"], lead["kind"], lead["cycle"], strict=True)]
     axis.set(yticks=at, yticklabels=names, xlabel="pictures earlier by / min")
