@@ -59,10 +59,10 @@ def growth_rate_event(
     -----
     Crystals that grow at one rate keep their order: the length that a fixed number of crystals exceeds belongs to the
     same crystals at all times, whatever is born below it. That number, per picture, is half of what the first
-    twelve pictures with crystals hold. The rate is the
-    mean from the first picture with that many crystals to the end, from lines through the lengths at both ends; where
-    growth slows down it is below the initial rate. The interval is a bootstrap over pictures. Crystals longer than the
-    field, breakage and agglomeration bias it; sizes of single crystals only should go in.
+    twelve pictures with crystals hold. The rate is the mean from their birth (the first lengths, drawn back to 0)
+    to the end; where the first picture shows crystals already, from there. Where growth slows down it is below the
+    initial rate. The interval is a bootstrap over pictures. Crystals longer than the field, breakage and agglomeration
+    bias it; sizes of single crystals only should go in.
     """
     for table, names in ((particles, ("frame", size)), (frames, ("frame", "time_s"))):
         missing = [c for c in names if c not in table.columns]
@@ -130,14 +130,19 @@ def leading_lengths(t: Array, lengths: list[Array]) -> tuple[Array, Array]:
 
 
 def _mean_rate(t: Array, lengths: list[Array]) -> float:
-    """Rate in length per min from the first window that shows crystals to the last picture."""
+    """Rate in length per min from birth, or from the first picture where that shows crystals, to the last picture."""
     at, length = leading_lengths(t, lengths)
     if len(np.unique(at)) < 4:
         return math.nan
     part = max(4, at.size // 8)
     first, last = float(at[0]), float(t[-1])
-    start = _line_at(at[:part], length[:part], first)
-    return 60 * (_line_at(at[-part:], length[-part:], last) - start) / (last - first)
+    start, end = _line_at(at[:4], length[:4], first), _line_at(at[-part:], length[-part:], last)
+    if lengths[0].size == 0:
+        # Born between the pictures: back along the first line to length 0.
+        slope = (_line_at(at[:4], length[:4], float(at[3])) - start) / max(float(at[3]) - first, 1e-9)
+        if slope > 0:
+            first, start = first - start / slope, 0.0
+    return 60 * (end - start) / (last - first)
 
 
 def _line_at(x: Array, y: Array, where: float) -> float:

@@ -205,8 +205,8 @@ def picture_lead(pictures: Sequence[Event], signal: Sequence[Event]) -> pd.DataF
     -------
     One row for every cloud point or induction time that both reached: experiment, reactor, cycle, kind, picture_s,
     signal_s (when each first showed it beyond its noise), lead_s (above 0: the picture is earlier), and
-    picture_onset_s, signal_onset_s, the change points: from a slow fall the onset is found by extrapolation, before anything could be
-    seen.
+    picture_onset_s, signal_onset_s, the change points: from a slow fall the onset is extrapolated to
+    before anything could be seen.
     """
     kinds = ("cloud", "induction")
     others = {(e.experiment, e.cycle): e for e in reversed(signal) if e.kind in kinds and e.status == "reached"}
