@@ -103,6 +103,10 @@ def find_onset(time: Array, values: Array, *, first: int, last: int, falls: bool
     if t.size < 5:
         before = float(t[-2]) if t.size > 1 else float(time[first])
         return _bracketed(before, float(time[last]), sampled)
+    middle = float(np.median(y[:-1]))
+    if abs(y[-2] - middle) <= 0.01 * abs(y[-1] - middle) and t.size == rows.size:
+        # From one sample to the next: nothing to fit.
+        return _bracketed(float(t[-2]), float(t[-1]), sampled)
     # A change between two samples is as good as one at a sample.
     parts = 4 if t.size < 100 else 1
     candidates = (t[:-1, None] + np.diff(t)[:, None] * np.arange(parts) / parts).ravel()
