@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,15 @@ from crystalscope.events.detect import detect_events
 from crystalscope.events.series import Onset
 
 Array = NDArray[np.float64]
+
+_EITHER = "droplets or crystals"
+_APPEARING = ("cloud", "induction")
+
+
+class _Common(TypedDict):
+    threshold: float
+    experiment: str
+    vial: Vial | None
 
 
 def presence_events(
@@ -101,22 +111,30 @@ def oiling_out_events(
 
     Returns
     -------
-    One oiling_out for every cooling and every hold after one on which something could come: reached where droplets come
-    and crystals do not, or come later by more than the intervals of both; else not_reached, or censored as the droplets
-    are.
+    One oiling_out for every cooling and every hold after one on which something could come: reached where what comes
+    first is droplets in at least half of the pictures until crystals are there, and crystals come later by more than
+    the interval; else not_reached, or censored.
     """
-    liquid = presence_events(frames, column=droplets, threshold=threshold, experiment=experiment, vial=vial)
-    solid = presence_events(frames, column=crystals, threshold=threshold, experiment=experiment, vial=vial)
+    _need(frames, "time_s", droplets, crystals)
+    # Droplets that turn into crystals are gone soon: what must last is that anything is there.
+    either = frames.assign(**{_EITHER: frames[[droplets, crystals]].max(axis=1)})
+    common: _Common = {"threshold": threshold, "experiment": experiment, "vial": vial}
+    anything = presence_events(either, column=_EITHER, **common)
+    solid = presence_events(either, column=crystals, **common)
+    content = vial or Vial("")
     out = []
-    for drop, crystal in zip(liquid, solid, strict=True):
-        if drop.kind not in ("cloud", "induction"):
+    for first, crystal in zip(anything, solid, strict=True):
+        if first.kind not in ("cloud", "induction"):
             continue
-        content = vial or Vial("")
-        event = replace(drop, kind="oiling_out", value=content.concentration, unit=content.unit)
-        before = crystal.status == "censored" and not crystal.lower_s > drop.time_s
-        later = crystal.status == "reached" and crystal.lower_s < drop.upper_s
-        if drop.status == "reached" and (before or later):
-            event = replace(_cleared(event), status="not_reached")
+        event = replace(first, kind="oiling_out", signal=droplets, value=content.concentration, unit=content.unit)
+        if first.status == "reached":
+            later = [e for e in solid if e.status == "reached" and e.kind in _APPEARING and e.time_s >= first.lower_s]
+            end = min((e.lower_s for e in later), default=math.inf)
+            between = (frames["time_s"] >= first.upper_s) & (frames["time_s"] <= end)
+            liquid = (frames.loc[between, droplets] >= threshold).mean()
+            apart = not (crystal.status == "reached" and crystal.lower_s < first.upper_s)
+            if not (apart and liquid >= 0.5):
+                event = _cleared(event)
         out.append(event)
     return out
 
