@@ -11,20 +11,24 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from crystalscope.core import ConcentrationUnit, Event, SolubilityCurve, SolubilityPoints
+from crystalscope.core import ConcentrationUnit, Event, Figure, SolubilityCurve, SolubilityPoints
 from crystalscope.errors import ConfigError, InputError, ReadError
 from crystalscope.events import (
     MODELS,
+    InductionSet,
     Substances,
     ZoneFit,
+    ZoneNucleation,
     compare_forms,
     convert_concentration,
     fit_all,
     fit_solubility,
     fit_zone_rates,
+    induction_sets,
     leave_one_out,
     replicate_scatter,
     saturation_point,
+    zone_sets,
     zone_widths,
 )
 from crystalscope.io.logs import read_table_text
@@ -53,12 +57,15 @@ class FitRequest:
         Of the solute, deg C; lambda_h needs it.
     substances
         For conversions.
+    volume_ml
+        Of a vial, for nucleation rates; None: none are wanted.
     """
 
     unit: ConcentrationUnit | None = None
     model: str | None = None
     melting_point_c: float | None = None
     substances: Substances = field(default_factory=Substances)
+    volume_ml: float | None = None
 
     def __post_init__(self) -> None:
         if self.unit is not None and self.unit not in get_args(ConcentrationUnit):
@@ -87,6 +94,8 @@ class PhaseDiagram:
         Zone width against cooling rate; empty where there is one rate.
     notes
         What was left out or cannot be told.
+    inductions, zones
+        Nucleation rates, where the volume of a vial was given.
     """
 
     points: pd.DataFrame
@@ -96,6 +105,8 @@ class PhaseDiagram:
     widths: pd.DataFrame
     zone_fits: tuple[ZoneFit, ...]
     notes: tuple[str, ...]
+    inductions: tuple[InductionSet, ...] = ()
+    zones: tuple[tuple[float, str, ZoneNucleation], ...] = ()
 
 
 def diagram_of_events(events: Sequence[Event], request: FitRequest) -> PhaseDiagram:
@@ -139,6 +150,8 @@ def diagram_of_events(events: Sequence[Event], request: FitRequest) -> PhaseDiag
     return PhaseDiagram(
         points, tuple(curves), tuple(candidates), tuple(_limits(points, events, notes)), widths,
         tuple(_zone_fits(widths, notes)), tuple(notes),
+        tuple(induction_sets(events, volume_ml=request.volume_ml)) if request.volume_ml else (),
+        tuple(zone_sets(widths, volume_ml=request.volume_ml)) if request.volume_ml else (),
     )  # fmt: skip
 
 
@@ -263,8 +276,32 @@ def describe(diagram: PhaseDiagram) -> dict[str, Any]:
             }
             for fit in diagram.zone_fits
         ],
+        "nucleation": _nucleation(diagram),
         "notes": list(diagram.notes),
     }
+
+
+def _nucleation(diagram: PhaseDiagram) -> list[dict[str, Any]]:
+    def row(figure: Figure) -> list[float]:
+        return [figure.value, figure.lower, figure.upper]
+
+    inductions = [
+        {
+            "from": "induction times", "sample": s.sample, "concentration": s.concentration, "unit": s.unit,
+            "temperature_c": s.temperature_c, "rate_per_m3_s": row(s.rate.rate_per_m3_s),
+            "growth_time_s": row(s.rate.growth_time_s), "n": s.rate.n, "n_censored": s.rate.n_censored,
+            "n_before": s.n_before, "reason": s.rate.rate_per_m3_s.reason,
+        }
+        for s in diagram.inductions
+    ]  # fmt: skip
+    zones = [
+        {
+            "from": "zone widths", "concentration": value, "unit": unit, "undercooling_c": z.undercooling_c,
+            "order": row(z.order), "rate_per_m3_s": row(z.rate_per_m3_s),
+        }
+        for value, unit, z in diagram.zones
+    ]  # fmt: skip
+    return [*inductions, *zones]
 
 
 def _form(event: Event) -> str:

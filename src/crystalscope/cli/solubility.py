@@ -39,6 +39,7 @@ def solubility(
     solute_mass: Annotated[float | None, typer.Option(help="Molar mass of the solute, g/mol.")] = None,
     solvent_mass: Annotated[float | None, typer.Option(help="Molar mass of the solvent, g/mol.")] = None,
     melting_point: Annotated[float | None, typer.Option(help="Of the solute, deg C, for lambda_h.")] = None,
+    volume: Annotated[float | None, typer.Option(help="Of a vial, ml: nucleation rates are wanted.")] = None,
     png: Annotated[bool, typer.Option("--png", help="Plots as PNG instead of SVG.")] = False,
 ) -> None:
     """Solubility curves, metastable limits and zone widths, with intervals and a phase diagram."""
@@ -51,6 +52,7 @@ def solubility(
             model,
             melting_point,
             Substances(density, solute_mass, solvent_mass),
+            volume,
         )
         if temperature_column is not None:
             diagram = _from_tables(records, temperature_column, concentration_column, given_unit, request)
@@ -107,5 +109,18 @@ def _say(diagram: PhaseDiagram) -> None:
     for fit in diagram.zone_fits:
         numbers = ", ".join(f"{k} = {v.value:.4g} [{v.lower:.4g}, {v.upper:.4g}]" for k, v in fit.parameters.items())
         typer.echo(f"Zone width, {fit.model}: {fit.equation}: {numbers}")
+    for found_set in diagram.inductions:
+        j = found_set.rate.rate_per_m3_s
+        typer.echo(
+            f"Induction times of {found_set.sample} at {found_set.temperature_c:g} deg C: "
+            f"J = {j.value:.3g} [{j.lower:.3g}, {j.upper:.3g}] per m3 and s, n = {found_set.rate.n}, of which "
+            f"{found_set.rate.n_censored} censored {j.reason}".rstrip()
+        )
+    for value, unit, zone in diagram.zones:
+        j = zone.rate_per_m3_s
+        typer.echo(
+            f"Zone widths at {value:g} {unit}: J = {j.value:.3g} [{j.lower:.3g}, {j.upper:.3g}] per m3 and s at "
+            f"{zone.undercooling_c:.1f} deg C, order {zone.order.value:.2g}"
+        )
     for note in diagram.notes:
         typer.echo(f"Note: {note}", err=True)

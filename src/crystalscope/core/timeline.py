@@ -208,7 +208,7 @@ class Event:
         What is in the reactor, without its concentration; empty where not known.
     flags
         What to bear in mind: ``as_filled`` (first dissolution of the solid as filled), ``freezing``, ``in_hold``,
-        ``gap``, ``transient``.
+        ``gap``.
     """
 
     kind: EventKind
@@ -264,7 +264,7 @@ EVENT_FIELDS: tuple[tuple[str, str], ...] = (
     ("upper_c", "highest of them"),
     ("rate_c_per_min", "rate of the ramp on which it was looked for; 0 on a hold"),
     ("sample", "what is in the reactor, such as paracetamol in ethanol"),
-    ("flags", "as_filled, freezing, in_hold, gap, transient"),
+    ("flags", "as_filled, freezing, in_hold, gap"),
 )
 """Fields of an entry of events.json, in order, with their meaning."""
 

@@ -16,6 +16,7 @@ from crystalscope.events.pictures import (
 )
 from crystalscope.events.rates import clear_point_at_rest
 from crystalscope.events.segments import cut_programme, cut_short, hold_reached_s
+from crystalscope.events.sets import InductionSet, induction_sets, zone_sets
 from crystalscope.events.solubility import (
     MODELS,
     LeaveOut,
@@ -31,6 +32,7 @@ from crystalscope.events.units import Substances, convert_concentration
 __all__ = [
     "MODELS",
     "MSZW_COLUMNS",
+    "InductionSet",
     "LeaveOut",
     "NucleationRate",
     "Substances",
@@ -53,6 +55,7 @@ __all__ = [
     "fouling_event",
     "growth_rate_event",
     "hold_reached_s",
+    "induction_sets",
     "lasting_rise",
     "leading_lengths",
     "leave_one_out",
@@ -63,5 +66,6 @@ __all__ = [
     "saturation_point",
     "steady_state_event",
     "transition_temperature",
+    "zone_sets",
     "zone_widths",
 ]

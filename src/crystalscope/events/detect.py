@@ -166,13 +166,15 @@ class _Search:
     def _induction(self, segment: Segment) -> Event:
         base = self._base("induction", segment)
         start = hold_reached_s(self.timeline, segment)
+        degrees = self.timeline.temperature_at(segment.end_s)
         state = self._state_at(start)
         if state is not True:
             # It nucleated on the way; only that the induction time is below 0 is known.
-            return replace(base, status="censored", upper_s=start, unit="s")
+            return replace(base, status="censored", upper_s=start, upper_c=degrees, unit="s")
         onset = self._within(False, start, segment.end_s)
         if onset is None:
-            return replace(base, status="censored", lower_s=segment.end_s, value=segment.end_s - start, unit="s")
+            watched = segment.end_s - start
+            return replace(base, status="censored", lower_s=segment.end_s, upper_c=degrees, value=watched, unit="s")
         event = self._reached(base, onset)
         if event.status == "reached":
             event = replace(event, value=onset.time_s - start)

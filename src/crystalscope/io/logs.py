@@ -88,7 +88,7 @@ def read_table_text(path: Path) -> pd.DataFrame:
     ReadError
         When the file is missing, empty, or no text.
     """
-    text = read_text(path, what="a log", hint="check --log")
+    text = read_text(path, what="a text table", hint="check --log")
     delimiter = delimiter_of(text.lstrip().splitlines()[0])
     rows = list(csv.reader(text.lstrip().splitlines(), delimiter=delimiter))
     width = len(rows[0])

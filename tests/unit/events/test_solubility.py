@@ -21,10 +21,12 @@ from crystalscope.events import (
     fit_solubility,
     fit_zone_rates,
     fit_zone_widths,
+    induction_sets,
     leave_one_out,
     replicate_scatter,
     saturation_point,
     transition_temperature,
+    zone_sets,
     zone_widths,
 )
 
@@ -262,3 +264,26 @@ def test_sulfamerazine(data):
     # Form V is the less soluble throughout.
     t = np.linspace(8.2, 68, 50)
     assert np.all(best["one"].concentration(t) > best["five"].concentration(t))
+
+
+def test_sets_of_induction_times_and_zone_widths(rng):
+    common = {"sample": "A in B", "experiment": "e"}
+    events = [Event("cloud", "not_reached", reactor=str(i), value=10.0, unit="mg/ml", **common) for i in range(20)]
+    times = 100 + rng.exponential(1000, 20)
+    for i, t in enumerate(times):
+        rest = {"reactor": str(i), "unit": "s", **common}
+        if t < 1500:
+            events.append(Event("induction", "reached", t, temperature_c=20.1, value=t, **rest))
+        else:
+            events.append(Event("induction", "censored", lower_s=1500.0, upper_c=20.0, value=1500.0, **rest))
+    events.append(Event("induction", "censored", upper_s=0.0, upper_c=20.0, reactor="3", unit="s", **common))
+    (got,) = induction_sets(events, volume_ml=1.0)
+    assert (got.sample, got.concentration, got.temperature_c, got.n_before) == ("A in B", 10.0, 20, 1)
+    assert got.rate.n == 20
+    assert got.rate.n_censored == (times >= 1500).sum()
+    assert got.rate.rate_per_m3_s.lower < 1000 < got.rate.rate_per_m3_s.upper
+    widths = zone_widths([e for k in range(6) for e in vial_events(cloud=30.0 - k, reactor=str(k))])
+    ((value, unit, zone),) = zone_sets(widths, volume_ml=1.0)
+    assert (value, unit) == (10.0, "mg/ml")
+    assert zone.undercooling_c == pytest.approx(17.5)
+    assert zone_sets(widths.head(2), volume_ml=1.0) == []
