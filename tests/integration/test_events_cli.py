@@ -184,6 +184,16 @@ def test_events_of_a_run_of_pictures(tmp_path, rng):
     assert found.loc["oiling_out", "time_s"] == pytest.approx(2000, abs=30)
     assert found.loc["growth_rate", "value"] == pytest.approx(5, rel=0.05)
     assert found.loc["cloud", "signal"] == "object_present"
+    late = 100 * np.exp(-(np.clip((time - 2000) / 900, 0, None) ** 3))
+    record = pd.DataFrame(
+        {"time_s": time, "temperature_c": degrees, "transmissivity": np.where(time > 6500, 100, late)}
+    )
+    record.to_csv(tmp_path / "light.csv", index=False)
+    run("events", tmp_path, tmp_path / "light.csv", "--out", tmp_path / "both")
+    lead = pd.read_csv(tmp_path / "both" / "lead.csv")
+    assert len(lead) == 1
+    assert 60 < lead["lead_s"].iloc[0] < 600
+    assert (tmp_path / "both" / "lead.svg").exists()
 
 
 @pytest.mark.data

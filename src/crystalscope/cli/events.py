@@ -113,12 +113,24 @@ def _plots(found: list[Recording], out: Path, suffix: str) -> list[Path]:
         segments = cut_programme(timeline)
         draw = partial(plot_timeline, timeline, recording.events, segments)
         paths.append(write_plot(out / f"timeline_{name}{suffix}", draw))
-    pictures = [e for r in found if r.timeline is None for e in r.events]
-    signals = [e for r in found if r.timeline is not None for e in r.events]
-    lead = picture_lead(pictures, signals)
+    lead = picture_lead(*_paired(found))
     if len(lead):
         from crystalscope.io.tables import write_csv
 
         paths.append(write_csv(out / "lead.csv", lead))
         paths.append(write_plot(out / f"lead{suffix}", lambda: plot_lead(lead)))
     return paths
+
+
+def _paired(found: list[Recording]) -> tuple[list[Event], list[Event]]:
+    """Events of pictures and of signals; one run and one record of one reactor belong together whatever their names."""
+    from dataclasses import replace
+
+    runs = [r for r in found if r.timeline is None]
+    records = [r for r in found if r.timeline is not None]
+    pictures = [e for r in runs for e in r.events]
+    signals = [e for r in records for e in r.events]
+    alone = len(runs) == len(records) == 1 and len({e.reactor for e in signals}) == 1
+    if alone and pictures:
+        signals = [replace(e, experiment=pictures[0].experiment) for e in signals]
+    return pictures, signals

@@ -80,7 +80,7 @@ class _Search:
         for i, segment in enumerate(self.segments):
             after = self.segments[i + 1] if i + 1 < len(self.segments) else None
             ended = after is None and cut_short(self.timeline)
-            if segment.kind == "cooling":
+            if segment.kind == "cooling" and segment.cycle > 0:
                 out.append(self._cloud(segment, after, ended))
             elif segment.kind == "heating":
                 out.append(self._clear(segment, after, ended))
@@ -92,7 +92,7 @@ class _Search:
         """Whether a hold makes a supersaturation: it follows a cooling, or nothing that was recorded."""
         earlier = [s for s in self.segments[:i] if s.kind != "tuning"]
         alone = all(s.kind in ("hold", "tuning") for s in self.segments)
-        return earlier[-1].kind == "cooling" if earlier else alone
+        return (earlier[-1].kind == "cooling" and self.segments[i].cycle > 0) if earlier else alone
 
     def _changes(self) -> list[tuple[bool, Onset, float]]:
         """Changes of state in order: whether it became clear, when it began to, and when that was seen."""

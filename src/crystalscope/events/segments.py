@@ -33,7 +33,8 @@ def cut_programme(timeline: Timeline) -> tuple[Segment, ...]:
     Returns
     -------
     Segments that follow each other without a gap. What lies before the end of the hold after a tuning step is
-    ``tuning``. A cycle begins with each cooling; 0 is before the first.
+    ``tuning``. A cycle begins with each cooling; 0 is before the first, and
+    while the vials are only brought to where the programme begins.
 
     Notes
     -----
@@ -200,11 +201,26 @@ def _mark_tuning(parts: list[_Part], programme: tuple[ProgrammeStep, ...]) -> li
 
 def _numbered(parts: list[_Part]) -> tuple[Segment, ...]:
     out, cycle, cooled = [], 0, False
-    for part in parts:
-        if part.kind == "cooling" and not cooled:
+    settled = _settled(parts)
+    for i, part in enumerate(parts):
+        if part.kind == "cooling" and not cooled and i >= settled:
             cycle += 1
         # Steps of cooling with holds between belong to one cycle.
-        if part.kind in ("cooling", "heating"):
+        if part.kind in ("cooling", "heating") and i >= settled:
             cooled = part.kind == "cooling"
         out.append(Segment(part.kind, part.start_s, part.end_s, part.start_c, part.end_c, cycle))
     return tuple(out)
+
+
+def _settled(parts: list[_Part]) -> int:
+    """Number of parts at the start that only bring the vials to where the programme begins.
+
+    A cooling by less than a fifth of the whole range before the first heating crystallises nothing.
+    """
+    heating = next((i for i, p in enumerate(parts) if p.kind == "heating"), 0)
+    before = [p for p in parts[:heating] if p.kind == "cooling"]
+    if not before:
+        return 0
+    ends = [c for p in parts for c in (p.start_c, p.end_c)]
+    small = before[0].start_c - before[-1].end_c < 0.2 * (max(ends) - min(ends))
+    return heating if small else 0

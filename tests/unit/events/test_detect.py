@@ -272,3 +272,11 @@ def test_freezing_dmso(data):
         record = read_crystal16(path)
         frozen = {e.reactor for e in flag_freezing(detect_events(record), record) if "freezing" in e.flags}
         assert frozen == ({"1", "2"} if path.name.startswith("Dextran") else set())
+
+
+def test_a_vial_brought_to_where_the_programme_begins_is_no_cooling_run():
+    corners = ((0, 25.0), (20, 20.0), (900, 20.0), (5700, 60.0), *((t + 6000, c) for t, c in CYCLE[1:]))
+    signal = lambda t, c: np.where((t > 100) & (t < 3000), 30.0, crystals(11000, 21000)(t, c))  # noqa: E731
+    got = detect_events(line(corners, spacing=2.0, signal=signal))
+    assert [(e.kind, e.cycle) for e in got if e.status == "reached"] == [("clear", 0), ("cloud", 1), ("clear", 1)]
+    assert next(e for e in got if e.kind == "clear").flags == ("as_filled",)
