@@ -121,15 +121,17 @@ def _clear_level(t: Array, c: Array, smooth: Array, sd: float) -> tuple[Array, s
     stages = _stages(t, hot, 600.0)
     at, levels = [], []
     for a, b in stages:
-        # The end of a hot stage: what dissolves has dissolved.
-        part = slice(a + (b - a) // 2, b + 1)
-        at.append(float(np.median(t[part])))
-        level = float(np.quantile(smooth[part], 0.75))
-        middle = (part.start + b + 1) // 2
-        early, late = smooth[part.start : max(middle, part.start + 1)], smooth[middle : b + 1]
-        rise = float(np.quantile(late, 0.75) - np.quantile(early, 0.75))
-        # What still rises has not dissolved yet.
-        levels.append(level if rise <= max(0.05 * level, 4 * sd) else 0.0)
+        middle = a + (b - a) // 2
+        # The end of a hot stage: what dissolves has dissolved. What still rises has not.
+        level, flat_end = _plateau(smooth[middle : b + 1], max(0.05, 0.04 * sd))
+        # Its beginning where it is flat too: a deposit may be cleaned off in between.
+        quarter = a + (b - a) // 4
+        first, flat_start = _plateau(smooth[a : quarter + 1], max(0.02, 0.04 * sd))
+        if flat_end and flat_start and quarter > a + 2 and 0.8 * level <= first:
+            at.append(float(np.median(t[a : quarter + 1])))
+            levels.append(first)
+        at.append(float(np.median(t[middle : b + 1])))
+        levels.append(level if flat_end else 0.0)
     best = max(levels)
     clear = [k for k, v in enumerate(levels) if v >= max(LEAST_CLEAR, 0.8 * best)]
     if not clear:
@@ -138,6 +140,14 @@ def _clear_level(t: Array, c: Array, smooth: Array, sd: float) -> tuple[Array, s
     if float(np.median(smooth[cold])) > best + max(4 * sd, 0.1 * best):
         return flat, "clearer when cold than when hot"
     return np.interp(t, [at[k] for k in clear], [levels[k] for k in clear]), ""
+
+
+def _plateau(smooth: Array, most: float) -> tuple[float, bool]:
+    """Level of a stretch, blind to dips, and whether it rises by no more than a share `most`."""
+    half = max(len(smooth) // 2, 1)
+    early, late = (float(np.quantile(part, 0.75)) for part in (smooth[:half], smooth[-half:]))
+    level = float(np.quantile(smooth, 0.75))
+    return level, late - early <= most * max(level, 1e-9)
 
 
 def _stages(t: Array, inside: NDArray[np.bool_], apart_s: float) -> list[tuple[int, int]]:
