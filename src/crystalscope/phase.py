@@ -28,6 +28,7 @@ from crystalscope.events import (
     leave_one_out,
     replicate_scatter,
     saturation_point,
+    solution_of,
     zone_sets,
     zone_widths,
 )
@@ -121,8 +122,8 @@ def diagram_of_events(events: Sequence[Event], request: FitRequest) -> PhaseDiag
 
     Returns
     -------
-    A vial counts as one point: its saturation temperature over all cycles, weighted by their number. Left out, and
-    told: first dissolutions, what froze, what dissolved on a hold.
+    A solution counts as one point: its saturation temperature over all cycles and experiments, weighted by their
+    number. Left out, and told: first dissolutions, what froze, what dissolved on a hold.
 
     Raises
     ------
@@ -350,11 +351,11 @@ def _measured(events: Sequence[Event], request: FitRequest, notes: list[str]) ->
 
 
 def _saturation(events: Sequence[Event], request: FitRequest) -> pd.DataFrame:
-    """One row for every vial: form, temperature_c, concentration, unit, weight (number of cycles), rate."""
-    vials: dict[tuple[str, str, float], list[Event]] = {}
+    """One row for every solution: form, temperature_c, concentration, unit, weight (number of cycles), rate."""
+    vials: dict[tuple[str, str, float, str], list[Event]] = {}
     for e in events:
         if e.kind == "clear" and e.value > 0 and "freezing" not in e.flags:
-            vials.setdefault((e.experiment, e.reactor, e.value), []).append(e)
+            vials.setdefault(solution_of(e), []).append(e)
     rows = []
     for members in vials.values():
         figure = saturation_point(members)

@@ -4,7 +4,7 @@ from crystalscope.events.changes import comes_to_rest, lasting_rise
 from crystalscope.events.detect import detect_events
 from crystalscope.events.freezing import flag_freezing
 from crystalscope.events.growth import growth_rate_event, leading_lengths
-from crystalscope.events.mszw import MSZW_COLUMNS, ZoneFit, fit_zone_rates, saturation_point, zone_widths
+from crystalscope.events.mszw import MSZW_COLUMNS, ZoneFit, fit_zone_rates, saturation_point, solution_of, zone_widths
 from crystalscope.events.nucleation import NucleationRate, ZoneNucleation, fit_induction_times, fit_zone_widths
 from crystalscope.events.pictures import (
     agglomeration_event,
@@ -64,6 +64,7 @@ __all__ = [
     "presence_events",
     "replicate_scatter",
     "saturation_point",
+    "solution_of",
     "steady_state_event",
     "transition_temperature",
     "zone_sets",

@@ -33,8 +33,9 @@ def zone_widths(events: Sequence[Event]) -> pd.DataFrame:
     Returns
     -------
     One row for every cooling that started clear, columns `MSZW_COLUMNS`. saturation_c is the clear point of the same
-    vial (all its cycles; extrapolated to rest where it has several heating rates; the first dissolution of the solid as
-    filled does not count), NaN where none was reached. Where nothing was seen on the way down but crystals came on the
+    solution (all its cycles, in all experiments where its sample and concentration are known; extrapolated to rest
+    where it has several heating rates; the first dissolution of the solid as filled does not count), NaN where none was
+    reached. Where nothing was seen on the way down but crystals came on the
     hold, or never, cloud_c is NaN and mszw_c the width to the end of the cooling: a lower bound, with status
     not_reached.
     """
@@ -43,7 +44,7 @@ def zone_widths(events: Sequence[Event]) -> pd.DataFrame:
     for e in usable:
         if e.kind != "cloud" or (e.status != "reached" and not math.isfinite(e.lower_s)):
             continue
-        saturation = saturation_point([c for c in usable if _same_vial(c, e)]).value
+        saturation = saturation_point([c for c in usable if solution_of(c) == solution_of(e)]).value
         # Not seen: the zone is at least as wide as the vial was cooled.
         width = saturation - (e.temperature_c if e.status == "reached" else e.upper_c)
         rows.append(
@@ -69,9 +70,12 @@ def saturation_point(events: Sequence[Event]) -> Figure:
     return clear_point_at_rest([e.rate_c_per_min for e in good], [e.temperature_c for e in good])
 
 
-def _same_vial(a: Event, b: Event) -> bool:
-    same_content = (a.value == b.value or math.isnan(b.value)) and a.unit == b.unit
-    return a.experiment == b.experiment and a.reactor == b.reactor and same_content
+def solution_of(event: Event) -> tuple[str, str, float, str]:
+    """What tells a solution: its sample and concentration, of whichever experiment; else the vial of one experiment."""
+    value = event.value if event.value > 0 else -1.0
+    if event.sample and value > 0:
+        return event.sample, "", value, event.unit
+    return event.experiment, event.reactor, value, event.unit
 
 
 @dataclass(frozen=True)
