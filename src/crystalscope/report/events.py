@@ -52,7 +52,7 @@ def plot_timeline(timeline: Timeline, events: Sequence[Event], segments: Sequenc
         content = f", {vial.concentration:g} {vial.unit}" if math.isfinite(vial.concentration) else ""
         axis.set_title(f"reactor {reactor}{content} {vial.sample}".rstrip())
         axis.plot(*_envelope(hours, timeline.signals[reactor]), color=BLUE, lw=0.8)
-        axis.set(ylabel="transmissivity / %", ylim=(-4, 134), yticks=[0, 25, 50, 75, 100])
+        axis.set(ylabel="transmissivity / %", ylim=(-4, 142), yticks=[0, 25, 50, 75, 100])
         second = axis.twinx()
         second.plot(*_envelope(hours, timeline.temperature_c), color=ORANGE, lw=0.9)
         second.set_ylabel("temperature / °C", color=ORANGE)
@@ -60,7 +60,7 @@ def plot_timeline(timeline: Timeline, events: Sequence[Event], segments: Sequenc
         second.grid(visible=False)
         low, high = np.nanmin(timeline.temperature_c), np.nanmax(timeline.temperature_c)
         # The upper fifth is for the names of the events.
-        second.set_ylim(low - 0.05 * (high - low + 1), high + 0.36 * (high - low + 1))
+        second.set_ylim(low - 0.05 * (high - low + 1), high + 0.42 * (high - low + 1))
         for segment in segments:
             if segment.kind == "tuning":
                 axis.axvspan(segment.start_s / 3600, segment.end_s / 3600, color="#eceff2", lw=0)
@@ -71,7 +71,7 @@ def plot_timeline(timeline: Timeline, events: Sequence[Event], segments: Sequenc
 
 def _mark(axis: Any, events: Sequence[Event]) -> None:
     span = axis.lines[0].get_xdata()[-1]
-    last = -math.inf
+    last, flagged = -math.inf, False
     for event in sorted(events, key=lambda e: e.time_s):
         if event.kind not in _MARKS:
             continue
@@ -83,7 +83,9 @@ def _mark(axis: Any, events: Sequence[Event]) -> None:
         flags = "".join(f"\n{f.replace('_', ' ')}" for f in event.flags[:1])
         # Towards the clear stretch, where there is room; one line up where two events are close.
         side = "right" if event.kind == "cloud" else "left"
-        high = 123 if at - last < 0.2 * span and side == "right" else 112
+        high = 112
+        if at - last < 0.2 * span and side == "right":
+            high = 121 + 9 * flagged
         axis.annotate(
             f"{name} {text}{flags}",
             (at, high),
@@ -93,7 +95,7 @@ def _mark(axis: Any, events: Sequence[Event]) -> None:
             annotation_clip=False,
             linespacing=0.95,
         )
-        last = at
+        last, flagged = at, bool(event.flags)
 
 
 def _envelope(x: Array, y: Array) -> tuple[Array, Array]:
@@ -140,20 +142,15 @@ def plot_phase_diagram(
             axis.plot(
                 t, curve.concentration(t), color=colour, lw=1.5, label=f"{title}solubility ({_words(curve.model)})"
             )
-        for curve in (c for c in limits if c.points.form.startswith(f"{form} | ")):
+        mine = [c for c in limits if c.points.form.startswith(f"{form} | ")]
+        for curve, style in zip(mine, ("--", ":", (0, (6, 1)), (0, (1, 3))) * len(mine), strict=False):
             t = np.linspace(*curve.range_c, 200)
-            axis.plot(
-                t,
-                curve.concentration(t),
-                "--",
-                color=colour,
-                lw=1.2,
-                label=f"{title}metastable limit, {curve.points.form.split(' | ')[1]}",
-            )
+            name = f"{title}metastable limit, {curve.points.form.split(' | ')[1]}"
+            axis.plot(t, curve.concentration(t), linestyle=style, color=colour, lw=1.2, label=name)
         for kind, used, mark, fill, name in (
             ("given", True, "o", True, "measured"),
-            ("clear", True, "^", True, "clear points"),
             ("clear", False, "^", False, "clear points not fitted (solid as filled)"),
+            ("clear", True, "^", True, "clear points"),
             ("cloud", True, "v", False, "cloud points"),
             ("oiling_out", True, "D", False, "oils out"),
         ):
@@ -202,6 +199,8 @@ def plot_zone_widths(widths: pd.DataFrame, fits: Sequence[ZoneFit]) -> Any:
     -------
     A matplotlib figure.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     figure = new_figure(5.6, 3.9)
     axis = figure.subplots()
     axis.plot(widths["cooling_rate_c_per_min"], widths["mszw_c"], "o", color=BLUE, ms=4, label="measured")
@@ -209,7 +208,11 @@ def plot_zone_widths(widths: pd.DataFrame, fits: Sequence[ZoneFit]) -> Any:
     for fit, style in zip((f for f in fits if f.model != "kubota"), ("-", "--"), strict=False):
         name = "Nyvlt and Kubota" if fit.model == "nyvlt" else "Sangwal"
         axis.plot(b, fit.width_c(b, float(widths["saturation_c"].mean())), style, color=ORANGE, lw=1.3, label=name)
-    axis.set(xscale="log", xlabel="cooling rate / (°C/min)", ylabel="metastable zone width / °C", ylim=(0, None))
+    axis.set(xscale="log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set(xlabel="cooling rate / (°C/min)", ylabel="metastable zone width / °C", ylim=(0, None))
     figure.legend(loc="outside upper left", ncols=3)
     return figure
 
