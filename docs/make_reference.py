@@ -10,8 +10,10 @@ from typing import Any, get_args
 from typer.testing import CliRunner
 
 from crystalscope.cli import app
-from crystalscope.config import AnalyzeConfig
-from crystalscope.core import FRAME_COLUMNS, PARTICLE_COLUMNS, TRUTH_COLUMNS, Column
+from crystalscope.config import AnalyzeConfig, SignalMap
+from crystalscope.core import EVENT_FIELDS, FRAME_COLUMNS, PARTICLE_COLUMNS, TRUTH_COLUMNS, Column
+from crystalscope.events import MSZW_COLUMNS
+from crystalscope.phase import POINT_COLUMNS
 from crystalscope.plant.batch import Numerics
 from crystalscope.plant.kinetics import (
     Agglomeration,
@@ -64,6 +66,7 @@ def configuration() -> str:
         model = field.annotation
         if hasattr(model, "model_fields"):
             out += ["", f"## [{table}]", "", inspect.getdoc(model) or "", "", *settings_table(model)]
+    out += ["", "## Map of a table of signals", "", inspect.getdoc(SignalMap) or "", "", *settings_table(SignalMap)]
     return "\n".join(out) + "\n"
 
 
@@ -181,6 +184,49 @@ def columns() -> str:
     )
 
 
+def events() -> str:
+    """Fields of events.json, and columns of solubility.csv and mszw.csv."""
+    return "\n".join(
+        [
+            "# Events and solubility",
+            "",
+            "## events.json",
+            "",
+            "Written by `crystalscope events`: a list of entries, one for every event that was looked for, also those that did",
+            "not happen.",
+            "",
+            "| field | meaning |",
+            "|---|---|",
+            *(f"| `{name}` | {meaning} |" for name, meaning in EVENT_FIELDS),
+            "",
+            "| flag | meaning |",
+            "|---|---|",
+            "| `as_filled` | first dissolution of the solid as it was filled in, not of crystals grown in the vial |",
+            "| `in_hold` | dissolved on the hold after the heating: the temperature is an upper bound of the clear point |",
+            "| `freezing` | the solvent freezes: clear and cloud points that do not rise with the concentration |",
+            "| `gap` | happened between samples more than 10 min apart |",
+            "",
+            "## solubility.csv",
+            "",
+            "Written by `crystalscope solubility`. `what` = measured: a point (`kind` clear, cloud, oiling_out, or given in a",
+            "table; `used` in the fit or not); fitted: the curve with its band (`lower`, `upper`) in its valid range. Columns:",
+            "",
+            ", ".join(f"`{c}`" for c in POINT_COLUMNS) + ".",
+            "",
+            "## mszw.csv",
+            "",
+            "A row for every cooling that started clear. Where nothing came on the way down, `status` is not_reached and",
+            "`mszw_c` the width to which the vial was watched. Columns:",
+            "",
+            ", ".join(f"`{c}`" for c in MSZW_COLUMNS) + ".",
+            "",
+            "`fits.json` holds the parameters of all curves with intervals, AICc, errors at points left out, transition",
+            "temperatures with the reason where there is none, and the fits of the zone width.",
+            "",
+        ]
+    )
+
+
 def command_names(group: Any, prefix: str = "") -> list[str]:
     """Names of all commands, those of groups as ``group command``."""
     names = [prefix + (c.name or c.callback.__name__) for c in group.registered_commands]
@@ -213,5 +259,6 @@ if __name__ == "__main__":
         ("command-line", commands()),
         ("scenes", scenes()),
         ("plant", plant()),
+        ("events", events()),
     ):
         (HERE / f"{name}.md").write_text(page, encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,6 +19,9 @@ class Table(BaseModel):
     """A TOML table: frozen, with no unknown key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_Model = TypeVar("_Model", bound=Table)
 
 
 class InputConfig(Table):
@@ -62,6 +65,30 @@ class InputConfig(Table):
 
 
 Background = Literal["none", "flat_field", "rolling_ball", "frames_mean", "frames_median", "mog", "mog2", "knn", "gmg"]
+
+
+class SignalMap(Table):
+    """Which columns of a table hold what: `crystalscope events TABLE --map FILE.toml`.
+
+    The first line that names all columns is the header; what stands before it is passed over. Units in brackets in the
+    names of columns, such as ``Temperature [°F]``, count where the setting is left out.
+    """
+
+    time: str = "time_s"
+    """Column of the times."""
+    time_unit: Literal["s", "min", "h", "elapsed", "datetime"] | None = None
+    """elapsed: H:MM:SS; datetime: dates."""
+    temperature: str = "temperature_c"
+    """Column of the measured temperature."""
+    temperature_unit: Literal["C", "F", "K"] | None = None
+    setpoint: str | None = None
+    """Column of the demanded temperature, in the unit of the measured one."""
+    signals: dict[str, str] = Field(default_factory=lambda: {"1": "transmissivity"})
+    """Column of the transmissivity of every reactor, by its name."""
+    signal_unit: Literal["%", "share"] = "%"
+    """share: 1 is full transmission."""
+    contents: dict[str, str] = Field(default_factory=dict)
+    """What is in a reactor, by its name, in words: `5.1 mg/ml paracetamol in ethanol`."""
 
 
 class PrepareConfig(Table):
@@ -229,21 +256,32 @@ def load_config(path: str | Path | None = None, **overrides: Any) -> AnalyzeConf
     ConfigError
         Where the file is missing or no TOML, a key is unknown, or a value is outside its range.
     """
-    data: dict[str, Any] = {}
-    if path is not None:
-        try:
-            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as e:
-            raise ConfigError(f"expected a configuration file, got {path}: {e.strerror}; check --config") from e
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-            raise ConfigError(f"expected TOML in {path}: {e}") from e
+    data = {} if path is None else _toml(path, "--config")
     for table, values in overrides.items():
         if isinstance(values, dict):
             data[table] = {**data.get(table, {}), **values}
         else:
             data[table] = values
+    return _checked(AnalyzeConfig, data)
+
+
+def load_signal_map(path: str | Path) -> SignalMap:
+    """Map of the columns of a table of signals from a TOML file; raises ConfigError as `load_config` does."""
+    return _checked(SignalMap, _toml(path, "--map"))
+
+
+def _toml(path: str | Path, option: str) -> dict[str, Any]:
     try:
-        return AnalyzeConfig.model_validate(data)
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigError(f"expected a TOML file, got {path}: {e.strerror}; check {option}") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"expected TOML in {path}: {e}") from e
+
+
+def _checked(model: type[_Model], data: dict[str, Any]) -> _Model:
+    try:
+        return model.model_validate(data)
     except ValidationError as e:
         faults = "; ".join(
             f"{'.'.join(str(p) for p in f['loc']) or 'configuration'}: {f['msg']} (got {f['input']!r})"

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from crystalscope import __version__
 from crystalscope.cli import app
-from crystalscope.config import AnalyzeConfig
-from crystalscope.core import FRAME_COLUMNS, PARTICLE_COLUMNS
+from crystalscope.config import AnalyzeConfig, SignalMap
+from crystalscope.core import EVENT_FIELDS, FRAME_COLUMNS, PARTICLE_COLUMNS
 from crystalscope.datasets import open_dataset
 from crystalscope.scenes import Batch, Instrument, Population, Recipe, Window
 
@@ -83,6 +83,9 @@ def test_every_setting_and_column_is_documented():
     columns = (ROOT / "docs" / "reference" / "run-folder.md").read_text(encoding="utf-8")
     for c in (*PARTICLE_COLUMNS, *FRAME_COLUMNS):
         assert f"| `{c.name}` |" in columns, c.name
+    assert all(f"| `{name}` |" in settings for name in SignalMap.model_fields)
+    events = (ROOT / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in events for name, _ in EVENT_FIELDS)
 
 
 @pytest.mark.parametrize("model", [Recipe, Instrument, Window, Population, Batch])

@@ -13,6 +13,8 @@ import typer
 from crystalscope import __version__
 from crystalscope.cli import dataset, plant, scenes, train
 from crystalscope.cli.common import errors, progress
+from crystalscope.cli.events import events
+from crystalscope.cli.solubility import solubility
 
 app = typer.Typer(
     name="crystalscope",
@@ -26,6 +28,8 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(plant.app, name="plant")
 app.add_typer(scenes.app, name="scenes")
 app.add_typer(train.app, name="train")
+app.command()(events)
+app.command()(solubility)
 
 
 def _version(value: bool) -> None:

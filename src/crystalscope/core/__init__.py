@@ -15,8 +15,21 @@ from crystalscope.core.particles import (
     particle_frame,
 )
 from crystalscope.core.scene import LABELS, TRUTH_COLUMNS, Scene
+from crystalscope.core.solubility import ConcentrationUnit, SolubilityCurve, SolubilityPoints
+from crystalscope.core.timeline import (
+    EVENT_FIELDS,
+    Event,
+    EventKind,
+    ProgrammeStep,
+    Segment,
+    SegmentKind,
+    Status,
+    Timeline,
+    Vial,
+)
 
 __all__ = [
+    "EVENT_FIELDS",
     "FRAME_COLUMNS",
     "KINDS",
     "LABELS",
@@ -24,6 +37,9 @@ __all__ = [
     "STATUSES",
     "TRUTH_COLUMNS",
     "Column",
+    "ConcentrationUnit",
+    "Event",
+    "EventKind",
     "FieldOfView",
     "Figure",
     "FrameRef",
@@ -31,9 +47,17 @@ __all__ = [
     "ImageSequence",
     "Instances",
     "ParticleTable",
+    "ProgrammeStep",
     "Scene",
+    "Segment",
+    "SegmentKind",
     "SizeDistribution",
+    "SolubilityCurve",
+    "SolubilityPoints",
+    "Status",
+    "Timeline",
     "Unit",
+    "Vial",
     "check_pixel_size",
     "headers",
     "ledger_frame",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from crystalscope.config import InputConfig
 from crystalscope.errors import ReadError
+from crystalscope.io.text import delimiter_of, numbers, read_text
 
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -55,9 +56,9 @@ def read_log(path: Path, *, config: InputConfig, epoch_s: float) -> pd.DataFrame
         stamps = pd.to_datetime(table[config.log_time_column], errors="coerce", utc=True)
         time = (stamps - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy() - epoch_s
     else:
-        time = _numbers(table[config.log_time_column]) * _UNITS[config.log_time_unit]
+        time = numbers(table[config.log_time_column]) * _UNITS[config.log_time_unit]
     table = table.drop(columns=[c for c in ("time_s", "temperature_c") if c in table.columns]).assign(
-        time_s=time + config.log_offset_s, temperature_c=_numbers(table[config.log_temperature_column])
+        time_s=time + config.log_offset_s, temperature_c=numbers(table[config.log_temperature_column])
     )
     good = table[np.isfinite(table["time_s"]) & np.isfinite(table["temperature_c"])]
     if good.empty:
@@ -87,27 +88,9 @@ def read_table_text(path: Path) -> pd.DataFrame:
     ReadError
         When the file is missing, empty, or no text.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as e:
-        raise ReadError(f"expected a log, got {path}: {e.strerror}; check --log") from e
-    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        text = raw.decode(encoding)
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    if "\0" in text or not text.strip():
-        raise ReadError(f"expected a text table in {path.name}, got {'nothing' if not text.strip() else 'binary data'}")
-    head = text.splitlines()[0]
-    delimiter = max(";\t,", key=head.count)
-    rows = list(csv.reader(text.splitlines(), delimiter=delimiter))
+    text = read_text(path, what="a text table", hint="check --log")
+    delimiter = delimiter_of(text.lstrip().splitlines()[0])
+    rows = list(csv.reader(text.lstrip().splitlines(), delimiter=delimiter))
     width = len(rows[0])
     body = [r[:width] + [""] * (width - len(r)) for r in rows[1:] if any(c.strip() for c in r)]
     return pd.DataFrame(body, columns=[c.strip() for c in rows[0]], dtype=object)
-
-
-def _numbers(column: pd.Series) -> NDArray[np.float64]:
-    text = column.astype(str).str.strip()
-    plain = pd.to_numeric(text, errors="coerce")
-    comma = pd.to_numeric(text.str.replace(",", ".", regex=False), errors="coerce")
-    return np.asarray(plain.fillna(comma), dtype=np.float64)

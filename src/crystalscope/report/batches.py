@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from crystalscope.plant.fit import Fit
 from crystalscope.plant.observed import MOMENTS, Observations
 from crystalscope.plant.result import PlantRun
-from crystalscope.report.plots import STYLE
+from crystalscope.report.style import BLUE, GREY, ORANGE, STYLE, new_figure
 
 Array = NDArray[np.float64]
 
-_BLUE, _ORANGE, _GREY, _GREEN = "#1f5f99", "#c8551b", "#6b7580", "#3a7d44"
+_GREEN = "#3a7d44"
 _LABELS = {
     "concentration_g_per_kg": "concentration, g/{0}",
     "doa": "DoA",
@@ -33,12 +33,6 @@ def _png(figure: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def trajectory_png(run: PlantRun) -> bytes:
     """Temperature, concentration against solubility, supersaturation, sizes, quality attributes and yield by time."""
     import matplotlib as mpl
@@ -47,32 +41,32 @@ def trajectory_png(run: PlantRun) -> bytes:
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        figure = _figure(9.0, 6.2)
+        figure = new_figure(9.0, 6.2)
         axes = figure.subplots(3, 2, sharex=True)
         hours = run.time_s / 3600
-        axes[0, 0].plot(run.profile.time_s / 3600, run.profile.temperature_c, color=_ORANGE)
+        axes[0, 0].plot(run.profile.time_s / 3600, run.profile.temperature_c, color=ORANGE)
         axes[0, 0].set_ylabel("temperature, °C")
-        axes[0, 1].plot(hours, run.concentration_g_per_kg, color=_BLUE, label="dissolved")
-        axes[0, 1].plot(hours, run.solubility_g_per_kg, color=_GREY, ls="--", label="solubility")
+        axes[0, 1].plot(hours, run.concentration_g_per_kg, color=BLUE, label="dissolved")
+        axes[0, 1].plot(hours, run.solubility_g_per_kg, color=GREY, ls="--", label="solubility")
         if run.amorphous_g_per_kg.max() > 0:
             axes[0, 1].plot(hours, run.amorphous_g_per_kg, color=_GREEN, label="amorphous")
         axes[0, 1].set_ylabel(f"g/{basis}")
         axes[0, 1].set_ylim(bottom=0)
         axes[0, 1].legend()
-        axes[1, 0].plot(hours, run.supersaturation, color=_BLUE)
-        axes[1, 0].axhline(1, color=_GREY, lw=0.8, ls="--")
+        axes[1, 0].plot(hours, run.supersaturation, color=BLUE)
+        axes[1, 0].axhline(1, color=GREY, lw=0.8, ls="--")
         axes[1, 0].set_ylabel("supersaturation S")
         _bands(axes[1, 1], hours, run)
-        axes[2, 0].plot(hours, run.doa, color=_ORANGE, label="agglomerates by volume (DoA)")
-        axes[2, 0].plot(hours, run.crystallinity, color=_BLUE, label="crystallinity")
-        axes[2, 0].plot(hours, run.yield_, color=_GREY, ls="--", label="yield")
+        axes[2, 0].plot(hours, run.doa, color=ORANGE, label="agglomerates by volume (DoA)")
+        axes[2, 0].plot(hours, run.crystallinity, color=BLUE, label="crystallinity")
+        axes[2, 0].plot(hours, run.yield_, color=GREY, ls="--", label="yield")
         axes[2, 0].set_ylabel("share")
         # Dissolved seeds make the yield negative: that is to be seen.
         axes[2, 0].set_ylim(min(-0.03, 1.1 * float(np.nanmin(run.yield_, initial=0.0))), 1.03)
         axes[2, 0].legend()
         # Less than one crystal per kg is no crystal.
         number = np.where(run.moment(0) >= 1, run.moment(0), np.nan)
-        axes[2, 1].plot(hours, number, color=_BLUE)
+        axes[2, 1].plot(hours, number, color=BLUE)
         _scale(axes[2, 1], number)
         axes[2, 1].set_ylabel(f"crystals per {basis}")
         for axis in axes[2]:
@@ -89,8 +83,8 @@ def _scale(axis: Any, values: Array) -> None:
 
 def _bands(axis: Any, hours: Array, run: PlantRun) -> None:
     low, middle, high = (run.quantile(q) for q in (0.1, 0.5, 0.9))
-    axis.fill_between(hours, low, high, color=_BLUE, alpha=0.18, lw=0, label="D10 to D90")
-    axis.plot(hours, middle, color=_BLUE, label="D50")
+    axis.fill_between(hours, low, high, color=BLUE, alpha=0.18, lw=0, label="D10 to D90")
+    axis.plot(hours, middle, color=BLUE, label="D50")
     axis.set_ylabel("size by volume, µm")
     axis.set_ylim(bottom=0)
     axis.legend()
@@ -107,7 +101,7 @@ def sizes_png(run: PlantRun, *, times: int = 5) -> bytes:
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        figure = _figure(9.0, 3.2)
+        figure = new_figure(9.0, 3.2)
         left, right = figure.subplots(1, 2)
         rows = np.unique(np.linspace(0, len(run.time_s) - 1, times).round().astype(int))
         seen = np.zeros(run.grid.n, dtype=bool)
@@ -117,13 +111,13 @@ def sizes_png(run: PlantRun, *, times: int = 5) -> bytes:
                 continue
             shade = 0.25 + 0.75 * k / max(len(rows) - 1, 1)
             left.plot(
-                middle, weight / weight.sum() / step, color=_BLUE, alpha=shade, label=f"{run.time_s[row] / 3600:.1f} h"
+                middle, weight / weight.sum() / step, color=BLUE, alpha=shade, label=f"{run.time_s[row] / 3600:.1f} h"
             )
             seen |= weight > 1e-4 * weight.max()
         end = max(float((run.crystals[-1] * volume).sum()), 1e-300)
         for counts, colour, label in (
-            (run.primaries[-1], _BLUE, "primaries"),
-            (run.agglomerates[-1], _ORANGE, "agglomerates"),
+            (run.primaries[-1], BLUE, "primaries"),
+            (run.agglomerates[-1], ORANGE, "agglomerates"),
         ):
             right.fill_between(middle, counts * volume / end / step, color=colour, alpha=0.35, lw=0)
             right.plot(middle, counts * volume / end / step, color=colour, label=label)
@@ -155,15 +149,15 @@ def fit_png(batches: Sequence[Observations], predicted: Sequence[Mapping[str, Ar
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        figure = _figure(2.1 * len(shown) + 1.2, 1.45 * len(quantities) + 0.6)
+        figure = new_figure(2.1 * len(shown) + 1.2, 1.45 * len(quantities) + 0.6)
         axes = figure.subplots(len(quantities), len(shown), sharex="col", sharey="row", squeeze=False)
         for j, (batch, values) in enumerate(shown):
             hours = batch.time_s / 3600
             for i, quantity in enumerate(quantities):
                 axis = axes[i, j]
                 if quantity in batch.values:
-                    axis.plot(hours, batch.values[quantity], "o", ms=2.2, color=_GREY)
-                    axis.plot(hours, values[quantity], color=_BLUE)
+                    axis.plot(hours, batch.values[quantity], "o", ms=2.2, color=GREY)
+                    axis.plot(hours, values[quantity], color=BLUE)
                 if j == 0:
                     if quantity in MOMENTS:
                         _scale(axis, np.concatenate([b.values[quantity] for b, _ in shown if quantity in b.values]))

@@ -13,41 +13,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from crystalscope.report.style import BLUE, GREY, ORANGE, PALE, RED, STYLE, new_figure
 from crystalscope.size import joint_distribution
 
 Array = NDArray[np.float64]
 _P = ParamSpec("_P")
 
-# Blue against orange is told apart with any colour vision, and by lightness in a grey print.
-_BLUE, _PALE, _ORANGE, _GREY, _RED = "#1f5f99", "#c9dcec", "#c8551b", "#6b7580", "#e9b8b0"
 _MOST_POINTS = 1200
 _MOST_STEPS = 400
 _MOST_LINES = 150
-STYLE: Any = {
-    "svg.fonttype": "none",
-    # Shipped with matplotlib, so the layout is the same everywhere; the page then sets its own, narrower font.
-    "font.family": "DejaVu Sans",
-    "font.size": 8.5,
-    "axes.labelsize": 8.5,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a949e",
-    "axes.labelcolor": "#1c2733",
-    "axes.linewidth": 0.7,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.formatter.use_mathtext": False,
-    "grid.color": "#e8ebee",
-    "grid.linewidth": 0.6,
-    "xtick.color": "#4a5560",
-    "ytick.color": "#4a5560",
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
 
 
 def _svg(alt: str) -> Callable[[Callable[_P, Any]], Callable[_P, str]]:
@@ -83,12 +57,6 @@ def _inline(text: str, alt: str) -> str:
     return head + text[text.index(">") + 1 :]
 
 
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 @_svg("Cumulative distributions by number (Q0) and by volume (Q3), with D10, D50, D90 and their intervals")
 def cumulative(points: pd.DataFrame, summary: dict[str, Any]) -> Any:
     """Q0 and Q3 with D10, D50, D90, their intervals and the log-normal fit of Q3.
@@ -100,11 +68,11 @@ def cumulative(points: pd.DataFrame, summary: dict[str, Any]) -> Any:
     summary
         Content of summary.json.
     """
-    figure = _figure(9.2, 3.5)
+    figure = new_figure(9.2, 3.5)
     size = points["size"].to_numpy(dtype=float)
     for axis, by, column in zip(figure.subplots(1, 2, sharey=True), ("number", "volume"), ("Q0", "Q3"), strict=True):
         x, q = _steps(size, points[column].to_numpy(dtype=float))
-        axis.step(x, q, where="post", color=_BLUE, lw=1.3, label="measured")
+        axis.step(x, q, where="post", color=BLUE, lw=1.3, label="measured")
         if by == "volume":
             _lognormal(axis, size, summary["corrected"]["lognormal_q3"]["least_squares"])
         whisker = f"{100 * summary['level']:g} % interval"
@@ -120,7 +88,7 @@ def cumulative(points: pd.DataFrame, summary: dict[str, Any]) -> Any:
                 # The estimate may lie outside of a percentile interval.
                 xerr=None if bounds is None else np.maximum(bounds, 0),
                 fmt="o",
-                color=_ORANGE,
+                color=ORANGE,
                 ms=4,
                 lw=1.6,
                 capsize=3.5,
@@ -143,7 +111,7 @@ def _lognormal(axis: Any, size: Array, fit: dict[str, Any]) -> None:
     if x50 and sigma:
         t = np.geomspace(size[0], size[-1], 200)
         q3 = [0.5 * (1 + math.erf(math.log(v / x50) / sigma / math.sqrt(2))) for v in t]
-        axis.plot(t, q3, "--", color=_GREY, lw=1, label="log-normal, least squares")
+        axis.plot(t, q3, "--", color=GREY, lw=1, label="log-normal, least squares")
 
 
 @_svg("Densities by number (q0) and by volume (q3): classes, kernel estimate, and the largest particle of each class")
@@ -159,20 +127,20 @@ def density(points: pd.DataFrame, table: pd.DataFrame, summary: dict[str, Any]) 
     summary
         Content of summary.json.
     """
-    figure = _figure(9.2, 3.2)
+    figure = new_figure(9.2, 3.2)
     edges = np.append(table["lower"].to_numpy(), table["upper"].to_numpy()[-1:])
     # Evenly over the sizes: the curve is smooth.
     size = points["size"].to_numpy(dtype=float)
     at = np.unique(np.searchsorted(size, np.linspace(size[0], size[-1], _MOST_STEPS)))
     largest, unit = table["largest"].dropna(), _mu(summary["unit"])
     for axis, by in zip(figure.subplots(1, 2), ("0", "3"), strict=True):
-        axis.stairs(table[f"q{by}"], edges, fill=True, color=_PALE, label=f"classes of {edges[1] - edges[0]:g} {unit}")
-        axis.plot(size[at], points[f"q{by}"].to_numpy()[at], color=_BLUE, lw=1.3, label="kernel estimate")
+        axis.stairs(table[f"q{by}"], edges, fill=True, color=PALE, label=f"classes of {edges[1] - edges[0]:g} {unit}")
+        axis.plot(size[at], points[f"q{by}"].to_numpy()[at], color=BLUE, lw=1.3, label="kernel estimate")
         axis.plot(
             largest,
             np.zeros(len(largest)),
             "v",
-            color=_ORANGE,
+            color=ORANGE,
             ms=3.5,
             clip_on=False,
             label="largest particle of each class",
@@ -197,18 +165,18 @@ def shapes(particles: pd.DataFrame) -> Any:
     particles
         Columns aspect_ratio, form_factor, solidity and length_to_width; may hold NaN.
     """
-    figure = _figure(4.9, 3.9)
+    figure = new_figure(4.9, 3.9)
     names = ("aspect_ratio", "form_factor", "solidity", "length_to_width")
     for axis, name in zip(figure.subplots(2, 2).ravel(), names, strict=True):
         values = particles[name].dropna().to_numpy(dtype=float)
         low = 1.0 if name == "length_to_width" else 0.0
         top = max(low + 1.0, float(np.quantile(values, 0.99))) if values.size else low + 1.0
         share = np.full(len(values), 100 / max(len(values), 1))
-        axis.hist(np.clip(values, low, top), bins=np.linspace(low, top, 31), color=_BLUE, weights=share)
+        axis.hist(np.clip(values, low, top), bins=np.linspace(low, top, 31), color=BLUE, weights=share)
         if values.size:
             middle = float(np.median(values))
-            axis.axvline(middle, color=_ORANGE, lw=1.2)
-            axis.set_title(f"median {middle:.2f}", color=_ORANGE)
+            axis.axvline(middle, color=ORANGE, lw=1.2)
+            axis.set_title(f"median {middle:.2f}", color=ORANGE)
         axis.set(xlabel=name)
         axis.grid(visible=False, axis="x")
     figure.supylabel("% by number", fontsize=8.5)
@@ -230,7 +198,7 @@ def joint(length: Array, width: Array, *, unit: str) -> Any:
     from matplotlib.colors import ListedColormap
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    figure = _figure(4.9, 3.9)
+    figure = new_figure(4.9, 3.9)
     axis = figure.subplots()
     counts, a, b = joint_distribution(length, width, bins=28)
     if counts.size:
@@ -243,8 +211,8 @@ def joint(length: Array, width: Array, *, unit: str) -> Any:
         for ratio in (1, 2, 5):
             ends = np.array([low, high / ratio])
             if ends[1] > ends[0]:
-                axis.plot(ends, ratio * ends, ":", color=_GREY, lw=0.9)
-                axis.annotate(f"{ratio}:1", (ends[1], high), color=_GREY, fontsize=7.5, va="bottom", ha="center")
+                axis.plot(ends, ratio * ends, ":", color=GREY, lw=0.9)
+                axis.annotate(f"{ratio}:1", (ends[1], high), color=GREY, fontsize=7.5, va="bottom", ha="center")
         axis.set(xscale="log", yscale="log", xlim=(b[0] * 0.9, max(b[-1], high) * 1.15), ylim=(a[0] * 0.9, high * 1.3))
         for scale in (axis.xaxis, axis.yaxis):
             scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -271,9 +239,9 @@ def trends(frames: pd.DataFrame, particles: pd.DataFrame, *, size: str, unit: st
     """
     x, label = _clock(frames)
     good = frames["status"].isin(["ok", "empty"]).to_numpy()
-    figure = _figure(9.2, 6.2)
+    figure = new_figure(9.2, 6.2)
     axes = figure.subplots(4, 1, sharex=True)
-    style: dict[str, Any] = {"color": _BLUE, "lw": 0.9, "marker": "." if len(frames) <= 150 else "", "ms": 3.5}
+    style: dict[str, Any] = {"color": BLUE, "lw": 0.9, "marker": "." if len(frames) <= 150 else "", "ms": 3.5}
     for axis, column, name, factor in (
         (axes[0], "n_particles", "particles\nper frame", 1.0),
         (axes[2], "coverage", "coverage / %", 100.0),
@@ -292,14 +260,14 @@ def trends(frames: pd.DataFrame, particles: pd.DataFrame, *, size: str, unit: st
         axis.set_ylim(0, 1.1 * _highest(axis))
         if bad.size:
             shown = bad[:: math.ceil(bad.size / _MOST_LINES)]
-            axis.vlines(shown, 0, 1, transform=axis.get_xaxis_transform(), colors=_RED, lw=0.9, zorder=0)
+            axis.vlines(shown, 0, 1, transform=axis.get_xaxis_transform(), colors=RED, lw=0.9, zorder=0)
     warm = frames["temperature_c"].to_numpy(dtype=float)
     if np.isfinite(warm).any():
         second = axes[0].twinx()
-        second.plot(*_binned(x, warm), color=_ORANGE, lw=1.2)
-        second.set_ylabel("temperature / °C", color=_ORANGE)
+        second.plot(*_binned(x, warm), color=ORANGE, lw=1.2)
+        second.set_ylabel("temperature / °C", color=ORANGE)
         second.grid(visible=False)
-        second.tick_params(colors=_ORANGE)
+        second.tick_params(colors=ORANGE)
     figure.align_ylabels(axes)
     return figure
 

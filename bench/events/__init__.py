@@ -1,0 +1,1 @@
+"""Figures of the events room, each a command."""
