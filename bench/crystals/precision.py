@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +25,7 @@ from crystalscope.io.pictures import to_grey
 from crystalscope.io.tables import write_json
 from crystalscope.segment.crystals import CrystalsSegmenter, load_session
 from crystalscope.segment.layout import levels_of_grey, normalised
+from crystalscope.segment.second import second_path
 from crystalscope.weights import weights_path
 
 
@@ -59,6 +61,9 @@ def quantized(source: Path, target: Path, pictures: list[NDArray[np.float32]]) -
     card = json.loads(source.with_suffix(".json").read_text(encoding="utf-8"))
     card["sha256"] = hashlib.sha256(target.read_bytes()).hexdigest()
     write_json(target.with_suffix(".json"), card)
+    # The second look stays as it is.
+    for suffix in (".onnx", ".json"):
+        shutil.copy(second_path(source).with_suffix(suffix), second_path(target).with_suffix(suffix))
     return target
 
 

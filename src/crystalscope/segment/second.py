@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crystalscope.segment.engines import open_network
 from crystalscope.segment.layout import Box
 from crystalscope.segment.patches import Pyramid
 from crystalscope.weights import read_card
@@ -28,15 +28,15 @@ def second_path(weights: Path) -> Path:
 
 
 @lru_cache(maxsize=4)
-def load_second(path: str, open_session: Callable[[str], Any]) -> Look:
+def load_second(path: str, precision: str) -> Look:
     """A function from a picture and boxes to logits of masks (n, ACROSS, ALONG) and qualities (n,) from 0 to 1.
 
     Parameters
     ----------
     path
         The ONNX file; its card stands beside it.
-    open_session
-        Makes a function from inputs to outputs of the file.
+    precision
+        See `engines.open_network`.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def load_second(path: str, open_session: Callable[[str], Any]) -> Look:
         When the file is missing, no model, damaged, or for something else.
     """
     read_card(Path(path), task=TASK, format_version=FORMAT_VERSION)
-    run = open_session(path)
+    run = open_network(path, precision)
 
     def look(pyramid: Pyramid, boxes: Sequence[Box]) -> tuple[Floats, Floats]:
         masks, qualities = [], []

@@ -15,7 +15,7 @@ from crystalscope.config import AnalyzeConfig
 from crystalscope.core import Instances
 from crystalscope.prepare import Prepared
 from crystalscope.segment.base import Segmentation, with_sharpness
-from crystalscope.segment.crystals import onnx_runner
+from crystalscope.segment.engines import open_network
 from crystalscope.segment.post import post_process
 from crystalscope.segment.regions import crops_of
 from crystalscope.weights import read_card, weights_path
@@ -129,5 +129,5 @@ def load_classifier(path: str) -> Run:
         When the file is no model, damaged, or for something else.
     """
     read_card(Path(path), task=TASK, format_version=FORMAT_VERSION)
-    run = onnx_runner(path)
+    run = open_network(path)
     return lambda x: np.asarray(run(x)[0], dtype=np.float32)
