@@ -167,7 +167,7 @@ class CrystalsConfig(Table):
     """By onnxruntime in 32 bit, or by OpenVINO (extra `openvino`) in 32 or 16 bit: part of the result."""
     diameter_px: Positive | None = None
     """Typical diameter of the particles; None: estimated from pictures of the run."""
-    least_score: Annotated[float, Field(gt=0, lt=1)] = 0.52
+    least_score: Annotated[float, Field(gt=0, lt=1)] = 0.45
     """Particles below this confidence are left out."""
 
 

@@ -229,7 +229,8 @@ def test_fine_tuning_writes_weights_card_and_pictures(small_set, untrained, tmp_
     assert written["before"]["held_back"]["pictures"] == card["after"]["held_back"]["pictures"] == 2
     for name in ("crystals.onnx", "training.png", "held-back.png", "log.csv"):
         assert (tmp_path / name).stat().st_size > 0
-    assert seen[-1] == ("steps", 4, 4)
+    assert ("steps", 4, 4) in seen
+    assert seen[-1] == ("steps of the second look", 4, 4)
     # The weights run.
     segmenter = CrystalsSegmenter(AnalyzeConfig(crystals={"weights": str(tmp_path / "crystals.onnx")}))
     data = open_dataset(small_set)
@@ -248,7 +249,7 @@ def test_frames_are_held_back_whole_and_by_experiment(small_set):
     learnt, held = divided(replace(data, frames=given), held_back=0.0, seed=0)
     assert len(learnt) == 3
     assert len(held.truth) == 2
-    with pytest.raises(InputError, match="at least 3 pictures"):
+    with pytest.raises(InputError, match="at least 3 annotated pictures"):
         divided(replace(data, annotations=()), held_back=0.2, seed=0)
 
 
