@@ -36,6 +36,8 @@ from crystalscope.size.chords import (
 Array = NDArray[np.float64]
 
 _MARGIN_PX = 1
+_TAIL = 0.02
+"""Quantiles that leave out more than this share at an end have no tail: it is drawn on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,6 +325,8 @@ def distribution_of_table(table: pd.DataFrame, *, source: str, definition: str =
             "they are in the heading"
         )
     size, share = (table[c].to_numpy(dtype=float) for c in ("size_um", column))
+    if share[0] > _TAIL or share[-1] < 1 - _TAIL:
+        size, share = _with_tails(size, share, by_log="normal" not in str(table.attrs.get("read", "")))
     if "count" in table and len(np.unique(np.round(np.diff(share, prepend=0.0), 12))) <= 2:
         middle, weight = size, np.diff(share, prepend=0.0)
     else:
@@ -338,3 +342,20 @@ def distribution_of_table(table: pd.DataFrame, *, source: str, definition: str =
     if column == "Q3":
         weight = weight / middle**3
     return make_distribution(middle, middle**3, weight=weight, definition=means, volume_model="size^3")
+
+
+def _with_tails(size: Array, share: Array, *, by_log: bool) -> tuple[Array, Array]:
+    """Points of a cumulative that a few quantiles give, drawn on at both ends as a (log-)normal distribution."""
+    from scipy.special import ndtr, ndtri
+
+    inside = (share > 1e-4) & (share < 1 - 1e-4)
+    z, x = ndtri(share[inside]), np.log(size[inside]) if by_log else size[inside]
+    if len(z) < 2:
+        raise InputError(f"expected at least 2 quantiles between 0 and 1, got {len(z)}; give D10, D50 and D90")
+    grid = np.linspace(-3.0, 3.0, 121)
+    at = np.interp(grid, z, x)
+    at = np.where(grid < z[0], x[0] + (grid - z[0]) * (x[1] - x[0]) / (z[1] - z[0]), at)
+    at = np.where(grid > z[-1], x[-1] + (grid - z[-1]) * (x[-1] - x[-2]) / (z[-1] - z[-2]), at)
+    found = np.exp(at) if by_log else at
+    keep = found > 0
+    return found[keep], ndtr(grid)[keep]

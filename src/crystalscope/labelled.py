@@ -96,8 +96,8 @@ def _joined(table: pd.DataFrame, path: Path, run: Path) -> pd.DataFrame:
     if joined["frame"].isna().any():
         lost = joined[joined["frame"].isna()].iloc[0]
         raise InputError(
-            f"expected the particles of {path.name} in {run}, got particle {lost['particle']}, which is not there; is it "
-            "the table of another run?"
+            f"expected the particles of {path.name} in {run}, got particle {lost['particle']}, which is not there; "
+            "is it the table of another run?"
         )
     number, frames = looked_at(run)
     ecd = joined[f"ecd_{unit}"].to_numpy(dtype=float)

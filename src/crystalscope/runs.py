@@ -52,8 +52,8 @@ def whole_particles(
     whole = ~table["touches_border"].to_numpy(dtype=bool) & np.isfinite(table["border_weight"].to_numpy(dtype=float))
     if whole.sum() < least:
         raise InputError(
-            f"expected whole particles in {run}, got {int(whole.sum())}, and {int((~whole).sum())} that touch the edge of "
-            "their picture; those are longer than is seen: take a larger field of view"
+            f"expected whole particles in {run}, got {int(whole.sum())}, and {int((~whole).sum())} that touch the edge "
+            "of their picture; those are longer than is seen: take a larger field of view"
         )
     return table[whole].drop(columns="touches_border").rename(columns=named).reset_index(drop=True), unit
 

@@ -27,9 +27,7 @@ def needles(
     out: Out,
     orientation: Annotated[str, typer.Option(help="random in space, or aligned about the focal plane.")],
     spread: Annotated[float, typer.Option(help="Of the tilt where aligned, degrees.")] = 0.0,
-    least_ratio: Annotated[
-        float, typer.Option(min=1.0, help="Particles of a lower length_to_width are left out.")
-    ] = 2.0,
+    least_ratio: Annotated[float, typer.Option(min=1.0, help="Least length_to_width of a needle.")] = 2.0,
     level: Level = 0.95,
     seed: Seed = 0,
 ) -> None:

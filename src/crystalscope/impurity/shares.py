@@ -93,7 +93,7 @@ def class_shares(
     if not 0 < level < 1:
         raise InputError(f"expected a level between 0 and 1, got {level}")
     for name in np.unique(names):
-        confusion.index(name)
+        confusion.index(str(name))
     k = len(confusion.classes)
     called = np.zeros((names.size, k))
     called[np.arange(names.size), [confusion.classes.index(n) for n in names]] = 1.0

@@ -169,7 +169,7 @@ def write_sphere_report(path: Path, evaluation: Any, *, title: str) -> Path:
         sizes=rows,
         plot=inline_svg(
             lambda: plot_spheres(evaluation.distributions, evaluation.unit),
-            "Diameters of run, annotations, certificate",
+            "Diameters of run and certificate",
         ),
     )
     return write_text(path, page)

@@ -172,7 +172,7 @@ def _figures(
         short = f"{n_frames} frames; an interval needs {LEAST_FRAMES}"
         values = [_ratio(totals[2 * i], totals[2 * i + 1]) for i in range(3)]
         return tuple(Figure(v, reason=short if math.isfinite(v) else r) for v, r in zip(values, reasons, strict=True))  # type: ignore[return-value]
-    length = max(block_length(sums[:, i]) for i in range(4))
+    length = max(block_length(sums[:, i].astype(float)) for i in range(4))
     generator = np.random.default_rng(rng)
     starts = generator.integers(0, n_frames, (replicates, math.ceil(n_frames / length)))
     drawn = ((starts[:, :, None] + np.arange(length)) % n_frames).reshape(replicates, -1)[:, :n_frames]

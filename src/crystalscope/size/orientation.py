@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crystalscope.core import Figure
 from crystalscope.errors import InputError
+from crystalscope.size.interval import LEAST_FRAMES
 from crystalscope.size.unfold import unfold
 
 Array = NDArray[np.float64]
@@ -163,7 +164,7 @@ def lengths_in_space(
     channels = np.geomspace(max(float(np.quantile(x, 0.01)) * 0.7, 1e-3 * top), top * 1.001, _CHANNELS + 1)
     channels[0] = 0.0
     edges = np.geomspace(max(channels[1], 1e-3 * top), 1.25 * top, _CLASSES + 1)
-    matrix = _matrix(channels, edges, orientation, spread_deg, thickness)
+    matrix = _matrix(channels, edges, _width_law(x, b, w, thickness, (cosine, share)), orientation, spread_deg)
     at = np.clip(np.searchsorted(channels, x, side="right") - 1, 0, _CHANNELS - 1)
     ids, numbered = np.unique(f, return_inverse=True)
     by_frame = np.zeros((len(ids), _CHANNELS))
@@ -185,12 +186,13 @@ def lengths_in_space(
 
     found = values(counts, sums.sum(axis=0), fit.values)
     samples: list[dict[str, float]] = []
-    if len(ids) >= 5:
+    if len(ids) >= LEAST_FRAMES:
         generator = np.random.default_rng(rng)
         for _ in range(replicates):
             times = np.bincount(generator.integers(0, len(ids), len(ids)), minlength=len(ids))
             drawn = times @ by_frame
-            again = unfold(matrix, drawn, sd=sd, strengths=strength)
+            law = _width_law(x, b, w * times[numbered], thickness, (cosine, share))
+            again = unfold(_matrix(channels, edges, law, orientation, spread_deg), drawn, sd=sd, strengths=strength)
             samples.append(values(drawn, times @ sums, again.values))
     return Lengths(
         orientation,
@@ -216,16 +218,36 @@ def _thickness(x: Array, b: Array, w: Array, shrink: float, swell: float) -> flo
     return width / longer
 
 
-def _matrix(channels: Array, edges: Array, orientation: Orientation, spread: float, thickness: float) -> Array:
+def _width_law(x: Array, b: Array, w: Array, thickness: float, tilts: tuple[Array, Array]) -> tuple[float, float]:
+    """Factor and exponent of the width as a power of the length in space.
+
+    The slope in the picture is too small because tilt scatters the lengths; the scatter of a tilt is known.
+    """
+    cosine, share = tilts
+    logs, widths = np.log(x), np.log(b)
+    p = w / w.sum()
+    turned = np.log(np.maximum(cosine, 1e-3))
+    scatter = float((share * turned**2).sum() - (share * turned).sum() ** 2)
+    mean = float((p * logs).sum())
+    variance = float((p * (logs - mean) ** 2).sum()) - scatter
+    covariance = float((p * (logs - mean) * (widths - float((p * widths).sum()))).sum())
+    exponent = min(max(covariance / variance, 0.0), 1.0) if variance > 0.2 * scatter + 1e-9 else 1.0
+    width = float((w * b).sum() / w.sum())
+    longest = width / thickness
+    return width / longest**exponent, exponent
+
+
+def _matrix(channels: Array, edges: Array, law: tuple[float, float], orientation: Orientation, spread: float) -> Array:
     """(channels, classes) share of the needles of a class that look as long as a channel says."""
     logs = np.log(edges)
     out = np.zeros((len(channels) - 1, len(edges) - 1))
-    parts = 5
-    for s in (np.arange(parts) + 0.5) / parts:
-        size = np.exp(logs[:-1] + s * np.diff(logs))
-        ratio = channels[:, None] / size[None, :]
-        share = projected_share(ratio, orientation=orientation, spread_deg=spread, thickness=thickness)
-        out += np.diff(share, axis=0) / parts
+    parts = 4
+    for j in range(out.shape[1]):
+        for s in (np.arange(parts) + 0.5) / parts:
+            size = math.exp(logs[j] + s * (logs[j + 1] - logs[j]))
+            thick = min(law[0] * size ** law[1] / size, 1.0)
+            share = projected_share(channels / size, orientation=orientation, spread_deg=spread, thickness=thick)
+            out[:, j] += np.diff(share) / parts
     return out
 
 
@@ -251,7 +273,9 @@ def _measured(x: Array, w: Array) -> dict[str, float]:
 
 def _figure(value: float, drawn: list[float], level: float, frames: int) -> Figure:
     if not drawn:
-        return Figure(value, reason=f"{frames} frames; an interval needs 5")
-    low, high = np.quantile(np.log(drawn), [(1 - level) / 2, (1 + level) / 2])
-    # Mirrored: what smoothing shifts counts the right way round.
-    return Figure(value, value * value / math.exp(high), value * value / math.exp(low), level)
+        return Figure(value, reason=f"{frames} frames; an interval needs {LEAST_FRAMES}")
+    from scipy.stats import t as student
+
+    # From the spread of the draws, not from their place: smoothing shifts every draw once more.
+    half = float(student.ppf(0.5 + level / 2, frames - 1)) * float(np.std(np.log(drawn), ddof=1))
+    return Figure(value, value * math.exp(-half), value * math.exp(half), level)

@@ -159,8 +159,8 @@ def invert_chords(
     -----
     Assumes one length over width for all particles, silhouettes as `chord_measure` says, and that every particle that
     the beam crosses is counted. The bootstrap draws counts anew about the fitted ones with the noise scaled to the
-    misfit and repeats the search of the ratio near the one found and the solution, with the smoothing kept; its bounds
-    are mirrored at the figure, so that they allow for the shift that smoothing makes.
+    misfit and repeats the search of the ratio near the one found and the solution, with the smoothing kept; its
+    bounds are from the spread of the draws.
     """
     _check(chords, ratio, shape, classes, level)
     low, high = size_range or _range(chords)
@@ -229,10 +229,10 @@ def invert_chords(
     lower = upper = np.full(classes, math.nan)
     figures = {k: Figure(v, reason="no bootstrap was asked for") for k, v in values.items()}
     if samples:
-        low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        lower, upper = np.maximum(2 * number - high, 0.0), np.maximum(2 * number - low, 0.0)
+        low, high = np.quantile(samples - np.mean(samples, axis=0), [(1 - level) / 2, (1 + level) / 2], axis=0)
+        lower, upper = np.maximum(number + low, 0.0), number + high
         table = [class_figures(edges, s) for s in samples]
-        figures = {k: Figure(v, *_reflected(v, [t[k] for t in table], level), level) for k, v in values.items()}
+        figures = {k: Figure(v, *_spread(v, [t[k] for t in table], level), level) for k, v in values.items()}
     order = sorted(tried)
     return Inversion(
         shape=shape,
@@ -307,11 +307,13 @@ def _climb(start: int, score: Callable[[int], float], seen: dict[int, float], *,
     return best
 
 
-def _reflected(value: float, drawn: ArrayLike, level: float) -> tuple[float, float]:
-    """Bounds of a positive figure: the bootstrap's, mirrored at the figure in logarithms, so that a shift that
-    smoothing makes counts the right way round."""
-    low, high = np.quantile(np.log(drawn), [(1 - level) / 2, (1 + level) / 2])
-    return value * value / math.exp(high), value * value / math.exp(low)
+def _spread(value: float, drawn: ArrayLike, level: float) -> tuple[float, float]:
+    """Bounds of a positive figure from the spread of the draws, not from their place: smoothing shifts every draw once
+    more."""
+    from scipy.stats import norm
+
+    half = float(norm.ppf(0.5 + level / 2)) * float(np.std(np.log(drawn)))
+    return value * math.exp(-half), value * math.exp(half)
 
 
 def _ratio_figure(found: float, given: float | None, shape: str, drawn: list[float], level: float) -> Figure:
@@ -327,5 +329,5 @@ def _ratio_figure(found: float, given: float | None, shape: str, drawn: list[flo
         return Figure(found, reason="no bootstrap was asked for")
     # The ratios stand on a grid of 3.7 %: half a step is the resolution.
     half = math.sqrt(float(_RATIOS[1]))
-    lower, upper = _reflected(found, drawn, level)
+    lower, upper = _spread(found, drawn, level)
     return Figure(found, max(lower / half, 1.0), upper * half, level)
