@@ -19,6 +19,7 @@ from crystalscope.impurity.confusion import Confusion
 Array = NDArray[np.float64]
 
 _LEAST_FRAMES = 5
+_MOST_GROUPS = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +82,9 @@ def class_shares(
     (1978) 71) without holding it above 0, which would be biased; only what is reported is held between 0 and 1. The
     interval takes in that the rates themselves are known from few particles: for two classes by the profile of the
     likelihood of all three counts, for more by a score interval with the variance at the share that is tested (after
-    Wilson; Lang and Reiczigel, Prev. Vet. Med. 113 (2014) 13). By area and volume the odds are those by number times
-    the ratio of the corrected mean sizes, whose error is from a jackknife over frames; both are joined as by Zou and
-    Donner, Stat. Med. 27 (2008) 1693. Assumes that a particle is taken for another class whatever its size.
+    Wilson; Lang and Reiczigel, Prev. Vet. Med. 113 (2014) 13). By area and volume the same is done with the shares of
+    areas and volumes, and as many particles of like size as would leave those as uncertain as they are between frames.
+    Assumes that a particle is taken for another class whatever its size.
     """
     names, at = np.asarray(classes).astype(str).ravel(), np.asarray(frame).ravel()
     if not names.size:
@@ -113,9 +114,9 @@ def class_shares(
             )
         sums = np.zeros((len(frames), k))
         np.add.at(sums, numbered, called * w[:, None])
-        weighted[what] = {
-            c: _by_weight(i, bounds[i], by_frame, sums, confusion, level, what) for i, c in enumerate(confusion.classes)
-        }
+        worth = _worth(sums, w) if len(frames) >= _LEAST_FRAMES else float(w.sum() ** 2 / (w**2).sum())
+        found = _intervals(worth * sums.sum(axis=0) / sums.sum(), confusion, level)
+        weighted[what] = dict(zip(confusion.classes, (_held(*f, level) for f in found), strict=True))
     apparent = dict(zip(confusion.classes, (counts / counts.sum()).tolist(), strict=True))
     return ClassShares(shares, apparent, weighted, int(names.size), dispersion)
 
@@ -290,66 +291,19 @@ def _best_likelihood(called, n, known, share):  # type: ignore[no-untyped-def]
     return value
 
 
-def _by_weight(
-    k: int,
-    bounds: tuple[float, float, float],
-    counts: Array,
-    sums: Array,
-    confusion: Confusion,
-    level: float,
-    what: str,
-) -> Figure:
-    """Share of a class by a weight: odds by number times the ratio of mean weights."""
-    from scipy.stats import t as student
+def _worth(sums: Array, weight: Array) -> float:
+    """Particles of like weight that would leave the shares by weight as uncertain as they are.
 
-    share, low, high = (min(max(v, 0.0), 1.0) for v in bounds)
-    if not counts[:, k].sum() > 0 or not (counts.sum() - counts[:, k].sum()) > 0:
-        reason = f"no particle is called so, or all are: the {what} of the others is not known"
-        return Figure(math.nan, reason=reason)
-    full = _log_ratio(k, counts.sum(axis=0), sums.sum(axis=0), confusion)
-    if share <= 0.0:
-        value = 0.0
-    elif share >= 1.0:
-        value = 1.0
-    else:
-        value = _logistic(_logit(share) + full)
-    frames = len(counts)
-    if frames < _LEAST_FRAMES:
-        return Figure(value, reason=f"{frames} frames; an interval needs {_LEAST_FRAMES}")
-    groups = np.arange(frames) % min(frames, 40)
-    left = []
-    for g in range(groups.max() + 1):
-        stay = groups != g
-        left.append(_log_ratio(k, counts[stay].sum(axis=0), sums[stay].sum(axis=0), confusion))
-    m = len(left)
-    error = math.sqrt((m - 1) / m * float(((np.array(left) - np.mean(left)) ** 2).sum()))
-    half = float(student.ppf(0.5 + level / 2, m - 1)) * error
-    middle = _logit(min(max(share, 1e-9), 1 - 1e-9))
-    down = math.hypot(middle - _logit(low), half) if low > 0 else math.inf
-    up = math.hypot(_logit(high) - middle, half) if high < 1 else math.inf
-    if share <= 0.0:
-        # Nothing below, and above the bound by number carried over.
-        top = _logistic(_logit(high) + full + half) if 0 < high < 1 else float(high > 0)
-        return Figure(0.0, 0.0, top, level)
-    lower = _logistic(middle + full - down) if math.isfinite(down) else 0.0
-    upper = _logistic(middle + full + up) if math.isfinite(up) else 1.0
-    return Figure(value, lower, upper, level)
-
-
-def _log_ratio(k: int, counts: Array, sums: Array, confusion: Confusion) -> float:
-    """Logarithm of the mean weight of class k over that of the others, the confusion taken out where it can be."""
-    back = np.linalg.inv(confusion.rates.T)
-    n, w = back @ counts, back @ sums
-    others_n, others_w = n.sum() - n[k], w.sum() - w[k]
-    if min(n[k], w[k], others_n, others_w) <= 0:
-        n, w = counts, sums
-        others_n, others_w = n.sum() - n[k], w.sum() - w[k]
-    return math.log(w[k] / n[k]) - math.log(others_w / others_n)
-
-
-def _logit(p: float) -> float:
-    return math.log(p / (1 - p))
-
-
-def _logistic(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
+    The variance of the shares is from a jackknife over groups of frames; it is never less than that of particles drawn
+    at random with these weights.
+    """
+    total = sums.sum(axis=0)
+    shares = total / total.sum()
+    most = float(weight.sum() ** 2 / (weight**2).sum())
+    even = float((shares * (1 - shares)).sum())
+    groups = np.arange(len(sums)) % min(len(sums), _MOST_GROUPS)
+    m = int(groups.max()) + 1
+    left = np.array([total - sums[groups == g].sum(axis=0) for g in range(m)])
+    left = left / left.sum(axis=1, keepdims=True)
+    variance = float((m - 1) / m * ((left - left.mean(axis=0)) ** 2).sum())
+    return min(most, even / variance) if variance > 0 and even > 0 else most

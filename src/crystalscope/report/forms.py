@@ -103,7 +103,7 @@ def plot_alarm(table: pd.DataFrame, *, on: float, off: float) -> Any:
     lit = table["alarm"].to_numpy(dtype=bool)
     axis.fill_between(x, 0, top, where=lit, color="#e9b8b0", alpha=0.4, lw=0, step="mid", label="alarm")
     axis.set(xlabel="frame", ylabel="share by number", ylim=(0, top))
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=5)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=3)
     return figure
 
 
