@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from crystalscope.size.chords import CHANNELS, ChordDistribution, Shape, chord_matrix, invert_chords
+from crystalscope.size.chords import CHANNELS, ChordDistribution, ChordModel, Shape, chord_matrix, invert_chords
 
 Array = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ def main() -> None:
             for _ in range(repeats):
                 given = None if free or shape == "sphere" else ratio
                 found = invert_chords(
-                    noisy(shape, ratio, median, sigma, rng), shape=shape, ratio=given, choose=choose, replicates=0
+                    noisy(shape, ratio, median, sigma, rng), ChordModel(shape, given), choose=choose, replicates=0
                 )
                 row = [found.figures[n].value / known[n] - 1 for n in names]
                 errors.append([*row, found.ratio.value / ratio - 1 if free else math.nan])

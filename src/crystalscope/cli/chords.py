@@ -109,22 +109,22 @@ def invert(
         from crystalscope.io.tables import write_csv, write_json
         from crystalscope.report.chords import plot_inversion
         from crystalscope.report.style import write_plot
-        from crystalscope.size.chords import invert_chords
+        from crystalscope.size.chords import ChordModel, invert_chords
 
         if choose not in ("cross-validation", "l-curve"):
             raise ConfigError(f"expected --choose cross-validation or l-curve, got {choose!r}")
         chords, notes = read_probe(probe, name=table, start_s=start, end_s=end)
-        given: Any = {"shape": shape, "orientation": orientation, "choose": choose}
+        given: Any = {"shape": shape, "ratio": ratio, "orientation": orientation}
         with stages() as report:
             found = invert_chords(
                 chords,
-                ratio=ratio,
+                ChordModel(**given),
+                choose=choose,  # type: ignore[arg-type]
                 relative_noise=noise,
                 replicates=replicates,
                 level=level,
                 rng=seed,
                 progress=report,
-                **given,
             )
         columns = {
             "lower_um": found.size_edges[:-1],

@@ -15,6 +15,7 @@ from crystalscope.errors import InputError
 from crystalscope.size.chords import (
     CHANNELS,
     ChordDistribution,
+    ChordModel,
     chord_matrix,
     chord_measure,
     chords_of_table,
@@ -159,7 +160,9 @@ def noisy(shape, ratio, median, sigma, rng):
 
 @pytest.mark.parametrize("choose", ["cross-validation", "l-curve"])
 def test_sizes_of_spheres_from_noisy_chords(choose, rng):
-    found = invert_chords(noisy("sphere", 1.0, 100.0, 0.4, rng), shape="sphere", choose=choose, replicates=40, rng=1)
+    found = invert_chords(
+        noisy("sphere", 1.0, 100.0, 0.4, rng), ChordModel("sphere"), choose=choose, replicates=40, rng=1
+    )
     volume = 100 * math.exp(3 * 0.16)
     tail = math.exp(1.2816 * 0.4)
     for name, value, within in (
@@ -175,7 +178,7 @@ def test_sizes_of_spheres_from_noisy_chords(choose, rng):
 
 
 def test_length_over_width_of_rods_from_noisy_chords(rng):
-    found = invert_chords(noisy("rod", 5.0, 150.0, 0.3, rng), shape="rod", replicates=10, rng=1)
+    found = invert_chords(noisy("rod", 5.0, 150.0, 0.3, rng), ChordModel("rod"), replicates=10, rng=1)
     assert found.ratio.value == pytest.approx(5.0, rel=0.15)
     assert found.ratio.lower <= 5.05
     assert found.ratio.upper >= 4.95
@@ -191,7 +194,7 @@ def test_records_scatter_and_channels_are_read(rng):
     ]
     chords = chords_of_table(pd.DataFrame(rows))
     assert chords.records.shape == (12, 91)
-    found = invert_chords(chords, shape="sphere", replicates=0)
+    found = invert_chords(chords, ChordModel("sphere"), replicates=0)
     assert found.figures["D50_0"].value == pytest.approx(100.0, rel=0.03)
     assert "bootstrap" in found.figures["D50_0"].reason
     part = chords_of_table(pd.DataFrame(rows), start_s=20, end_s=40)
@@ -267,16 +270,16 @@ def test_inversions_that_cannot_be(rng):
     fine = noisy("sphere", 1.0, 100.0, 0.4, rng)
     coarse = ChordDistribution(np.array(CHANNELS["coarse"]), np.arange(5.0) + 1)
     with pytest.raises(InputError, match="at least 12 channels, got 5"):
-        invert_chords(coarse, shape="sphere")
+        invert_chords(coarse, ChordModel("sphere"))
     with pytest.raises(InputError, match="no length over width for spheres"):
-        invert_chords(fine, shape="sphere", ratio=3.0)
+        invert_chords(fine, ChordModel("sphere", 3.0))
     with pytest.raises(InputError, match="length over width of the ellipsoids"):
-        invert_chords(fine, shape="ellipsoid")
+        invert_chords(fine, ChordModel("ellipsoid"))
     with pytest.raises(InputError, match=r"from 1 to 100, got 0\.2"):
-        invert_chords(fine, shape="rod", ratio=0.2)
+        invert_chords(fine, ChordModel("rod", 0.2))
     with pytest.raises(InputError, match="expected shape sphere, ellipsoid, rod"):
         chord_measure([1.0], [2.0], shape="cube")
     with pytest.raises(InputError, match="sizes from above 0"):
-        invert_chords(fine, shape="sphere", size_range=(50.0, 10.0))
+        invert_chords(fine, ChordModel("sphere", size_range=(50.0, 10.0)))
     with pytest.raises(InputError, match="polygons of at least 3"):
         line_chords([np.zeros((2, 2))], FINE, weight=1.0, directions=4)

@@ -9,7 +9,7 @@ from crystalscope.size.chords.geometry import (
     random_circles,
     smooth_outline,
 )
-from crystalscope.size.chords.inverse import Inversion, class_figures, invert_chords
+from crystalscope.size.chords.inverse import ChordModel, Inversion, class_figures, invert_chords
 from crystalscope.size.chords.models import (
     ORIENTATIONS,
     SHAPES,
@@ -28,6 +28,7 @@ __all__ = [
     "SHAPES",
     "Agreement",
     "ChordDistribution",
+    "ChordModel",
     "Inversion",
     "Mapping",
     "Orientation",

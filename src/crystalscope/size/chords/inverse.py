@@ -25,6 +25,30 @@ _RATIOS = np.geomspace(1.0, LARGEST_RATIO, 129)
 _COARSE = 8
 
 
+@dataclass(frozen=True)
+class ChordModel:
+    """Particles that are looked for in chords.
+
+    Parameters
+    ----------
+    shape, orientation
+        Of the particles, see `chord_measure`.
+    ratio
+        Length over width; None: found from the chords of rods. Spheres have none, and that of ellipsoids must be given:
+        across an ellipse lines cut as across a disc, so that their chords are also those of spheres of other sizes.
+    classes
+        Size classes, even over the logarithm.
+    size_range
+        Smallest and largest size; None: from the length below which 1 % of the chords lie to 1.3 times the longest.
+    """
+
+    shape: Shape
+    ratio: float | None = None
+    orientation: Orientation = "random"
+    classes: int = 60
+    size_range: tuple[float, float] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Inversion:
     """Sizes whose chords are those measured.
@@ -103,13 +127,9 @@ def class_figures(edges: Array, number: Array) -> dict[str, float]:
 
 def invert_chords(
     chords: ChordDistribution,
+    model: ChordModel,
     *,
-    shape: Shape,
-    ratio: float | None = None,
-    orientation: Orientation = "random",
     choose: Choice = "cross-validation",
-    classes: int = 60,
-    size_range: tuple[float, float] | None = None,
     relative_noise: float | None = None,
     replicates: int = 100,
     level: float = 0.95,
@@ -122,18 +142,10 @@ def invert_chords(
     ----------
     chords
         Measured, in at least 12 channels.
-    shape, orientation
-        Of the particles, see `chord_measure`.
-    ratio
-        Length over width; None: found from the chords of rods. Spheres have none, and that of ellipsoids must be given:
-        across an ellipse lines cut as across a disc, so that their chords are also those of spheres of other sizes.
+    model
+        Shape and sizes that are looked for.
     choose
         How the smoothing is chosen, see `unfold`.
-    classes
-        Size classes, even over the logarithm.
-    size_range
-        Smallest and largest size; None: from the length below which 1 % of the chords lie to 1.3 times the
-        longest.
     relative_noise
         Standard deviation of a count relative to it; None: of counting, or of the scatter of the
         records where there are several.
@@ -162,83 +174,40 @@ def invert_chords(
     misfit and repeats the search of the ratio near the one found and the solution, with the smoothing kept; its
     bounds are from the spread of the draws.
     """
-    _check(chords, ratio, shape, classes, level)
-    low, high = size_range or _range(chords)
-    if not 0 < low < high:
-        raise InputError(f"expected sizes from above 0 to more, got {low:g} to {high:g}; mend the range")
-    edges = np.geomspace(low, high, classes + 1)
-    middles = np.sqrt(edges[1:] * edges[:-1])
-    matrices: dict[float, Array] = {}
-
-    def matrix(at: float) -> Array:
-        if at not in matrices:
-            # By share of the chords rather than of the particles: columns of like size, and a small size costs little.
-            made = chord_matrix(chords.edges, edges, shape=shape, ratio=at, orientation=orientation)
-            matrices[at] = made / middles
-        return matrices[at]
-
-    sd = _deviations(chords, relative_noise)
-    counts = chords.counts
+    _check(chords, model, level)
+    problem = _Problem(chords, model, _deviations(chords, relative_noise))
     tried: dict[int, float] = {}
-    found, exact = 0, 1.0
-    if shape == "sphere" or ratio is not None:
-        exact = 1.0 if ratio is None else ratio
-    else:
-
-        def score(k: int) -> float:
-            fit = unfold(matrix(_RATIOS[k]), counts, sd=sd, choose="cross-validation")
-            return float(fit.validation.min())
-
+    found, exact = 0, model.ratio or 1.0
+    if model.ratio is None and model.shape != "sphere":
         coarse = range(0, len(_RATIOS), _COARSE)
         for n, k in enumerate(coarse):
-            tried[k] = score(k)
+            tried[k] = problem.score(k)
             if progress:
                 progress("length over width", n + 1, len(coarse))
-        found = _climb(min(tried, key=lambda k: tried[k]), score, tried, step=_COARSE // 2)
+        found = _climb(min(tried, key=lambda k: tried[k]), problem.score, tried, step=_COARSE // 2)
         exact = float(_RATIOS[found])
-    fit = unfold(matrix(exact), counts, sd=sd, choose=choose)
-    predicted = matrix(exact) @ fit.values
-    dispersion = fit.misfit / max(len(counts) - 1, 1)
-
-    def again(drawn: Array) -> tuple[Array, float]:
-        at = exact
-        if tried:
-            seen: dict[int, float] = {}
-            strength = np.array([fit.strength])
-
-            def loss(k: int) -> float:
-                one = unfold(matrix(_RATIOS[k]), drawn, sd=sd, strengths=strength)
-                return one.misfit + one.strength**2 * float(one.roughness[0])
-
-            seen[found] = loss(found)
-            at = float(_RATIOS[_climb(found, loss, seen, step=1)])
-        return unfold(matrix(at), drawn, sd=sd, strengths=np.array([fit.strength])).values / middles, at
-
-    number = fit.values / middles
-    number = number / number.sum()
-    values = class_figures(edges, number)
-    noise = sd * math.sqrt(max(dispersion, 1.0)) * np.random.default_rng(rng).standard_normal((replicates, len(sd)))
+    fit = unfold(problem.matrix(exact), chords.counts, sd=problem.sd, choose=choose)
+    predicted = problem.matrix(exact) @ fit.values
+    dispersion = fit.misfit / max(len(chords.counts) - 1, 1)
+    scale = problem.sd * math.sqrt(max(dispersion, 1.0))
+    noise = scale * np.random.default_rng(rng).standard_normal((replicates, len(scale)))
     samples, ratios = [], []
     for n, one in enumerate(noise):
-        solved, at = again(np.maximum(predicted + one, 0.0))
+        solved, at = problem.again(np.maximum(predicted + one, 0.0), exact, found if tried else None, fit.strength)
         if solved.sum() > 0:
             samples.append(solved / solved.sum())
             ratios.append(at)
         if progress:
             progress("bootstrap", n + 1, replicates)
-    lower = upper = np.full(classes, math.nan)
-    figures = {k: Figure(v, reason="no bootstrap was asked for") for k, v in values.items()}
-    if samples:
-        low, high = np.quantile(samples - np.mean(samples, axis=0), [(1 - level) / 2, (1 + level) / 2], axis=0)
-        lower, upper = np.maximum(number + low, 0.0), number + high
-        table = [class_figures(edges, s) for s in samples]
-        figures = {k: Figure(v, *_spread(v, [t[k] for t in table], level), level) for k, v in values.items()}
+    number = fit.values / problem.middles
+    number = number / number.sum()
+    lower, upper, figures = _intervals(problem.edges, number, samples, level)
     order = sorted(tried)
     return Inversion(
-        shape=shape,
-        orientation=orientation,
-        ratio=_ratio_figure(exact, ratio, shape, ratios if tried else [], level),
-        size_edges=edges,
+        shape=model.shape,
+        orientation=model.orientation,
+        ratio=_ratio_figure(exact, model, ratios, level),
+        size_edges=problem.edges,
         number=number,
         lower=lower,
         upper=upper,
@@ -251,22 +220,78 @@ def invert_chords(
     )
 
 
-def _check(chords: ChordDistribution, ratio: float | None, shape: str, classes: int, level: float) -> None:
+class _Problem:
+    """Matrices of one measurement by length over width, each made once."""
+
+    def __init__(self, chords: ChordDistribution, model: ChordModel, sd: Array) -> None:
+        low, high = model.size_range or _range(chords)
+        self.chords, self.model, self.sd = chords, model, sd
+        self.edges = np.geomspace(low, high, model.classes + 1)
+        self.middles = np.sqrt(self.edges[1:] * self.edges[:-1])
+        self._made: dict[float, Array] = {}
+
+    def matrix(self, ratio: float) -> Array:
+        """Chords by share of the chords rather than of the particles: columns of like size, so that small sizes need as
+        much evidence as large ones."""
+        if ratio not in self._made:
+            m = self.model
+            made = chord_matrix(self.chords.edges, self.edges, shape=m.shape, ratio=ratio, orientation=m.orientation)
+            self._made[ratio] = made / self.middles
+        return self._made[ratio]
+
+    def score(self, k: int) -> float:
+        """Error of channels left out at a length over width."""
+        fit = unfold(self.matrix(float(_RATIOS[k])), self.chords.counts, sd=self.sd, choose="cross-validation")
+        return float(fit.validation.min())
+
+    def again(self, counts: Array, ratio: float, start: int | None, strength: float) -> tuple[Array, float]:
+        """Particles in the classes and length over width, searched from `start` on, of other counts."""
+        one = np.array([strength])
+        at = ratio
+        if start is not None:
+
+            def loss(k: int) -> float:
+                fit = unfold(self.matrix(float(_RATIOS[k])), counts, sd=self.sd, strengths=one)
+                return fit.misfit + strength**2 * float(fit.roughness[0])
+
+            at = float(_RATIOS[_climb(start, loss, {start: loss(start)}, step=1)])
+        return unfold(self.matrix(at), counts, sd=self.sd, strengths=one).values / self.middles, at
+
+
+def _intervals(
+    edges: Array, number: Array, samples: list[Array], level: float
+) -> tuple[Array, Array, dict[str, Figure]]:
+    """Bounds of the classes, and the figures with intervals."""
+    values = class_figures(edges, number)
+    if not samples:
+        unknown = np.full(len(number), math.nan)
+        return unknown, unknown, {k: Figure(v, reason="no bootstrap was asked for") for k, v in values.items()}
+    low, high = np.quantile(samples - np.mean(samples, axis=0), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    table = [class_figures(edges, s) for s in samples]
+    figures = {k: Figure(v, *_spread(v, [t[k] for t in table], level), level) for k, v in values.items()}
+    return np.maximum(number + low, 0.0), number + high, figures
+
+
+def _check(chords: ChordDistribution, model: ChordModel, level: float) -> None:
     held = int((chords.counts > 0).sum())
     if held < 12:
         raise InputError(
             f"expected chords in at least 12 channels, got {held} of {len(chords.counts)}; export the fine channels, "
             "trends of a few groups do not tell sizes"
         )
-    if classes < 8 or not 0 < level < 1:
-        raise InputError(f"expected at least 8 classes and a level between 0 and 1, got {classes} and {level}")
-    if shape == "ellipsoid" and ratio is None:
+    if model.classes < 8 or not 0 < level < 1:
+        raise InputError(f"expected at least 8 classes and a level between 0 and 1, got {model.classes} and {level}")
+    if model.size_range is not None and not 0 < model.size_range[0] < model.size_range[1]:
+        raise InputError(f"expected sizes from above 0 to more, got {model.size_range}; mend the range")
+    if model.shape == "ellipsoid" and model.ratio is None:
         raise InputError(
             "expected a length over width of the ellipsoids, got none: their chords are also those of rounder ones of "
             "other sizes; give the ratio, from pictures"
         )
-    if ratio is not None and shape == "sphere" and ratio != 1:
-        raise InputError(f"expected no length over width for spheres, got {ratio}; drop it or choose another shape")
+    if model.shape == "sphere" and model.ratio not in (None, 1.0):
+        raise InputError(
+            f"expected no length over width for spheres, got {model.ratio}; drop it or choose another shape"
+        )
 
 
 def _range(chords: ChordDistribution) -> tuple[float, float]:
@@ -316,15 +341,14 @@ def _spread(value: float, drawn: ArrayLike, level: float) -> tuple[float, float]
     return value * math.exp(-half), value * math.exp(half)
 
 
-def _ratio_figure(found: float, given: float | None, shape: str, drawn: list[float], level: float) -> Figure:
-    if shape == "sphere":
+def _ratio_figure(found: float, model: ChordModel, drawn: list[float], level: float) -> Figure:
+    if model.shape == "sphere":
         return Figure(1.0, reason="spheres")
-    if given is not None:
-        return Figure(given, reason="given")
+    if model.ratio is not None:
+        return Figure(model.ratio, reason="given")
     if found in (float(_RATIOS[0]), float(_RATIOS[-1])):
-        return Figure(
-            found, reason="at the end of the range: the chords are not those of this shape, or hold no length"
-        )
+        reason = "at the end of the range: the chords are not those of this shape, or do not tell the length"
+        return Figure(found, reason=reason)
     if not drawn:
         return Figure(found, reason="no bootstrap was asked for")
     # The ratios stand on a grid of 3.7 %: half a step is the resolution.
