@@ -15,9 +15,7 @@ from crystalscope.io.tables import read_table
 _CRYSTALS = "in_focus AND kind IN ('crystal', 'agglomerate')"
 
 
-def whole_particles(
-    run: Path, lengths: Sequence[str], others: Sequence[str] = (), *, least: int = 1
-) -> tuple[pd.DataFrame, Unit]:
+def whole_particles(run: Path, lengths: Sequence[str], others: Sequence[str] = ()) -> tuple[pd.DataFrame, Unit]:
     """Crystals in focus that do not touch the edge of their picture.
 
     Parameters
@@ -28,8 +26,6 @@ def whole_particles(
         Columns with a unit, by their names without it.
     others
         Further columns.
-    least
-        Particles below which the run cannot be used.
 
     Returns
     -------
@@ -43,16 +39,16 @@ def whole_particles(
     ReadError
         When it is no run.
     InputError
-        When fewer particles are whole: with the number of those that the edge cuts.
+        When no particle is whole: with the number of those that the edge cuts.
     """
     unit = _unit(run)
     named = {f"{c}_{unit}": c for c in lengths}
     columns = ["frame", "border_weight", "touches_border", *named, *others]
     table = read_table(run / "particles.parquet", columns=columns, where=_CRYSTALS)
     whole = ~table["touches_border"].to_numpy(dtype=bool) & np.isfinite(table["border_weight"].to_numpy(dtype=float))
-    if whole.sum() < least:
+    if not whole.any():
         raise InputError(
-            f"expected whole particles in {run}, got {int(whole.sum())}, and {int((~whole).sum())} that touch the edge "
+            f"expected whole particles in {run}, got {len(whole)} that all touch the edge "
             "of their picture; those are longer than is seen: take a larger field of view"
         )
     return table[whole].drop(columns="touches_border").rename(columns=named).reset_index(drop=True), unit

@@ -178,7 +178,7 @@ def test_needles_and_agglomeration_of_a_run(tmp_path, rng):
     assert len(pd.read_csv(tmp_path / "g" / "agglomeration_trend.csv")) == 12
     cut = make_run(tmp_path / "cut", rng, cut=True)
     said = invoke("size", "needles", cut, "--orientation", "random", "--out", tmp_path / "c", ok=False)
-    assert "600 that touch the edge" in said
+    assert "got 600 that all touch the edge" in said
     assert "without particles.parquet" in invoke("size", "agglomeration", tmp_path, "--out", tmp_path / "d", ok=False)
 
 

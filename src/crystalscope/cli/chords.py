@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crystalscope.cli.common import errors, stages
+from crystalscope.cli.common import errors, figure_text, stages
 
 if TYPE_CHECKING:
-    from crystalscope.core import Figure
     from crystalscope.size.chords import ChordDistribution
 
 app = typer.Typer(
@@ -148,9 +147,9 @@ def invert(
         path = write_plot(out / "inversion.svg", lambda: plot_inversion(found, chords))
         _notes(notes)
         if shape != "sphere":
-            typer.echo(_line("length over width", found.ratio))
+            typer.echo(f"length over width: {figure_text(found.ratio)}")
         for name, figure in found.figures.items():
-            typer.echo(_line(f"{name} / um", figure))
+            typer.echo(f"{name} / um: {figure_text(figure)}")
         if found.dispersion > 3:
             typer.echo(
                 f"Note: the misfit is {found.dispersion:.1f} times the noise: another shape, or noise beyond counting",
@@ -240,8 +239,8 @@ def map_(
         }
         write_json(out / "mapping.json", summary)
         path = write_plot(out / "mapping.svg", lambda: plot_mapping(fitted, x, y, labels=(statistic, size)))
-        typer.echo(_line("scale", fitted.scale))
-        typer.echo(_line("exponent", fitted.exponent))
+        typer.echo(f"scale: {figure_text(fitted.scale)}")
+        typer.echo(f"exponent: {figure_text(fitted.exponent)}")
         typer.echo(f"About the law: {fitted.residual:.1%}, {fitted.n} suspensions")
         typer.echo(f"Wrote {path}")
 
@@ -278,10 +277,3 @@ def _say(chords: ChordDistribution) -> None:
 def _notes(notes: list[str]) -> None:
     for note in notes:
         typer.echo(f"Note: {note}", err=True)
-
-
-def _line(name: str, figure: Figure) -> str:
-    import math
-
-    bounds = f" [{figure.lower:.4g}, {figure.upper:.4g}]" if math.isfinite(figure.lower) else f" ({figure.reason})"
-    return f"{name}: {figure.value:.4g}{bounds}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crystalscope.cli.common import errors
+from crystalscope.cli.common import errors, figure_text
 
 app = typer.Typer(
     help="Impurities and forms: shares with the classifier's errors taken out, limits of detection, alarms.",
@@ -64,9 +64,9 @@ def shares(
         path = write_plot(out / "shares.svg", lambda: plot_class_trend(trend))
         typer.echo(f"{found.n} particles in {table['frame'].nunique()} frames")
         for c, f in found.shares.items():
-            typer.echo(f"{c} by number: {_figure(f)} (called so: {found.apparent[c]:.4g})")
+            typer.echo(f"{c} by number: {figure_text(f)} (called so: {found.apparent[c]:.4g})")
             for what, figures in found.weighted.items():
-                typer.echo(f"{c} by {what}: {_figure(figures[c])}")
+                typer.echo(f"{c} by {what}: {figure_text(figures[c])}")
         typer.echo(f"Wrote {path}")
 
 
@@ -166,12 +166,3 @@ def correct(
         if found.confusion is not None:
             typer.echo(f"Wrote {write_csv(out / 'confusion.csv', confusion_frame(found.confusion))}")
         typer.echo(f"Wrote {path}")
-
-
-def _figure(figure: Any) -> str:
-    import math
-
-    if not math.isfinite(figure.value):
-        return f"not defined ({figure.reason})"
-    bounds = f" [{figure.lower:.4g}, {figure.upper:.4g}]" if math.isfinite(figure.lower) else f" ({figure.reason})"
-    return f"{figure.value:.4g}{bounds}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crystalscope.cli.common import errors, progress
+from crystalscope.cli.common import errors, figure_text, progress
 
 app = typer.Typer(
     help="Sizes of a run: needles in space, calibrated sizes, agglomeration, spheres against their certificate.",
@@ -70,7 +70,7 @@ def needles(
         aligned = f", tilted by {spread:g} degrees" if orientation == "aligned" else ""
         typer.echo(f"{found.n} whole needles, taken to be {orientation}{aligned}; length in {unit}")
         for name, figure in found.figures.items():
-            typer.echo(f"{name}: {found.measured[name]:.4g} in the picture, {_figure(figure)} in space")
+            typer.echo(f"{name}: {found.measured[name]:.4g} in the picture, {figure_text(figure)} in space")
         typer.echo(f"Wrote {path}")
 
 
@@ -164,9 +164,9 @@ def agglomeration(
         summary = {k: dataclasses.asdict(f) for k, f in figures.items()}
         write_json(out / "agglomeration.json", summary | {"bodies": len(found.bodies), "overlaps": found.overlaps})
         path = write_plot(out / "agglomeration.svg", lambda: plot_trend(trend, label="degree of agglomeration"))
-        typer.echo(f"Degree of agglomeration by number: {_figure(found.by_number)}")
-        typer.echo(f"Degree of agglomeration by area: {_figure(found.by_area)}")
-        typer.echo(f"Primaries per agglomerate: {_figure(found.primaries)}")
+        typer.echo(f"Degree of agglomeration by number: {figure_text(found.by_number)}")
+        typer.echo(f"Degree of agglomeration by area: {figure_text(found.by_area)}")
+        typer.echo(f"Primaries per agglomerate: {figure_text(found.primaries)}")
         if found.overlaps:
             typer.echo(f"{found.overlaps} groups at different depths overlap in the picture and are none")
         typer.echo(f"Wrote {path}")
@@ -205,12 +205,3 @@ def spheres(
             typer.echo(f"Note: {note}", err=True)
         typer.echo(sphere_verdict(found))
         typer.echo(f"Report: {path}")
-
-
-def _figure(figure: Any) -> str:
-    import math
-
-    if not math.isfinite(figure.value):
-        return f"not defined ({figure.reason})"
-    bounds = f" [{figure.lower:.4g}, {figure.upper:.4g}]" if math.isfinite(figure.lower) else f" ({figure.reason})"
-    return f"{figure.value:.4g}{bounds}"
