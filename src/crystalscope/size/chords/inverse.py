@@ -21,8 +21,8 @@ Array = NDArray[np.float64]
 INVERSE_FIGURES = ("D10_0", "D50_0", "D90_0", "D10_3", "D50_3", "D90_3", "D[1,0]", "D[4,3]")
 """Figures of an inversion: quantiles by number and by volume, and means."""
 
-_RATIOS = np.geomspace(1.0, LARGEST_RATIO, 129)
-_COARSE = 8
+_RATIOS = np.geomspace(1.0, LARGEST_RATIO, 257)
+_COARSE = 16
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def invert_chords(
     -----
     Assumes one length over width for all particles, silhouettes as `chord_measure` says, and that every particle that
     the beam crosses is counted. The bootstrap draws counts anew about the fitted ones with the noise scaled to the
-    misfit and repeats the search of the ratio near the one found and the solution, with the smoothing kept; its
+    misfit and repeats the search of the ratio near the one found, the choice of the smoothing and the solution; its
     bounds are from the spread of the draws.
     """
     _check(chords, model, level)
@@ -255,7 +255,9 @@ class _Problem:
                 return fit.misfit + strength**2 * float(fit.roughness[0])
 
             at = float(_RATIOS[_climb(start, loss, {start: loss(start)}, step=1)])
-        return unfold(self.matrix(at), counts, sd=self.sd, strengths=one).values / self.middles, at
+        # The choice of the smoothing is a part of the error: it is made anew, near the one found.
+        near = strength * np.array([0.05, 0.2, 1.0, 5.0])
+        return unfold(self.matrix(at), counts, sd=self.sd, strengths=near).values / self.middles, at
 
 
 def _intervals(
@@ -351,7 +353,7 @@ def _ratio_figure(found: float, model: ChordModel, drawn: list[float], level: fl
         return Figure(found, reason=reason)
     if not drawn:
         return Figure(found, reason="no bootstrap was asked for")
-    # The ratios stand on a grid of 3.7 %: half a step is the resolution.
+    # The ratios stand on a grid of 1.8 %: half a step is the resolution.
     half = math.sqrt(float(_RATIOS[1]))
     lower, upper = _spread(found, drawn, level)
     return Figure(found, max(lower / half, 1.0), upper * half, level)
