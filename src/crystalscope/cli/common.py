@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from crystalscope.errors import CrystalscopeError
+
+if TYPE_CHECKING:
+    from crystalscope.core import Figure
 
 
 class errors:
@@ -66,3 +69,13 @@ def stages() -> Iterator[Callable[[str, int, int | None], None]]:
             bar.update(task, completed=done, total=of)
 
         yield report
+
+
+def figure_text(figure: Figure) -> str:
+    """A figure with its interval, or the reason why it has none."""
+    import math
+
+    if not math.isfinite(figure.value):
+        return f"not defined ({figure.reason})"
+    bounds = f" [{figure.lower:.4g}, {figure.upper:.4g}]" if math.isfinite(figure.lower) else f" ({figure.reason})"
+    return f"{figure.value:.4g}{bounds}"

@@ -30,20 +30,27 @@ def _svg(alt: str) -> Callable[[Callable[_P, Any]], Callable[_P, str]]:
     def wrap(draw: Callable[_P, Any]) -> Callable[_P, str]:
         @wraps(draw)
         def render(*args: _P.args, **kwargs: _P.kwargs) -> str:
-            import matplotlib as mpl
-
-            with mpl.rc_context():
-                mpl.rcdefaults()
-                # Names in the SVG are hashed with the salt: one salt per plot keeps them apart on one page.
-                mpl.rcParams.update(STYLE)
-                mpl.rcParams["svg.hashsalt"] = draw.__name__
-                buffer = io.StringIO()
-                draw(*args, **kwargs).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-            return _inline(buffer.getvalue(), alt)
+            return inline_svg(lambda: draw(*args, **kwargs), alt, salt=draw.__name__)
 
         return render
 
     return wrap
+
+
+def inline_svg(draw: Callable[[], Any], alt: str, *, salt: str = "plot") -> str:
+    """Draw a matplotlib figure in the style of the reports as SVG for a page, with an alternative text.
+
+    Names in the SVG are hashed with the salt: one salt per plot keeps them apart on one page.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        mpl.rcParams["svg.hashsalt"] = salt
+        buffer = io.StringIO()
+        draw().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return _inline(buffer.getvalue(), alt)
 
 
 def _inline(text: str, alt: str) -> str:

@@ -101,7 +101,7 @@ def bootstrap_figures(
         drawn = ((starts[:, None] + np.arange(length)) % n_frames).ravel()[:n_frames]
         times = np.bincount(drawn, minlength=n_frames)
         samples[r] = figures_of(x, v, w * times[f])
-    tail = _tail(level, n_frames / length)
+    tail = tail_of(level, n_frames / length)
     out = {}
     for i, name in enumerate(FIGURES):
         good = samples[:, i][np.isfinite(samples[:, i])]
@@ -126,7 +126,8 @@ def _figure(value: float, reason: str) -> Figure:
     return Figure(float(value), reason=reason if math.isfinite(value) else "undefined for these particles")
 
 
-def _tail(level: float, blocks: float) -> float:
+def tail_of(level: float, blocks: float) -> float:
+    """Share of the bootstrap below the lower bound of an interval, widened for few blocks."""
     from scipy.stats import norm, t
 
     b = max(blocks, 2.0)

@@ -1,0 +1,1 @@
+"""Chord lengths against what is known exactly."""

@@ -1,0 +1,1 @@
+"""Shares of classes and degree of agglomeration in simulated runs."""

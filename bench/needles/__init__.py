@@ -1,0 +1,1 @@
+"""Needles: lengths in space and calibration."""
