@@ -126,7 +126,8 @@ def leak_score(
     r2 = max(1 - float(e.mean(axis=1).min()) / variance for e in errors.values())
     if r2 > _LEAK_R2:
         raise InputError(
-            f"expected nothing to be learnt from shuffled values, got R2 = {r2:.2f} on held-out rows; a generator has seen "
+            f"expected nothing to be learnt from shuffled values, got R2 = {r2:.2f} on held-out rows; a "
+            f"generator has seen "
             "them: fit it to the rows it is given"
         )
     return r2
@@ -183,8 +184,8 @@ def scaling_law_alpha(*, real: float, synthetic: float, bias: float, floor: floa
 
     Returns
     -------
-    The a at which a² (bias - floor) + (a² V_s^(1/b) + (1 - a)² V_r^(1/b))^b is least, with the excess errors V_r = real -
-    floor and V_s = synthetic - bias.
+    The a at which a² (bias - floor) + (a² V_s^(1/b) + (1 - a)² V_r^(1/b))^b is least, with the excess errors V_r =
+    real - floor and V_s = synthetic - bias.
     """
     a = np.linspace(0, 1, 1001)
     v_r, v_s = max(real - floor, 1e-12), max(synthetic - bias, 0.0)

@@ -75,7 +75,8 @@ class ModelScore:
 class FittedTwin(Protocol):
     """A twin that predicts.
 
-    ``attributes`` are the names of those that it has a model of; ``scores`` what it was chosen by; ``held_out`` for each
+    ``attributes`` are the names of those that it has a model of; ``scores`` what it was chosen by; ``held_out`` for
+    each
     attribute the (n,) prediction of every row by models that had not seen it, NaN where it was not measured; ``notes``
     what a reader has to know.
     """

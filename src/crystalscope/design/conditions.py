@@ -46,8 +46,9 @@ class Conditions:
     def take(self, rows: NDArray[np.generic] | Sequence[int]) -> Conditions:
         """Some rows, by number or by a mask."""
         at = np.asarray(rows)
-        parts = (self.factors, self.temperature_c, self.cooling, self.heating)
-        return Conditions(*(p[at] for p in parts), self.segments[at])
+        return Conditions(
+            self.factors[at], self.temperature_c[at], self.cooling[at], self.heating[at], self.segments[at]
+        )
 
     @staticmethod
     def join(parts: Sequence[Conditions]) -> Conditions:
@@ -137,15 +138,17 @@ def computed_bounds(profile: Profile) -> dict[str, tuple[float, float]]:
 def find_violations(conditions: Conditions, system: System) -> list[tuple[int, str]]:
     """Rows (from 0) that break a constraint, and the rule.
 
-    The rules: factors within bounds; T_2, T_4 … below the temperature before them and T_3, T_5 … above; temperatures and
-    rates that are used within bounds; those that are not used exactly 0.
+    The rules: factors within bounds; T_2, T_4 … below the temperature before them and T_3, T_5 … above; temperatures
+    and rates that are used within bounds; those that are not used exactly 0.
     """
     out: list[tuple[int, str]] = []
     for i, f in enumerate(system.factors):
         value = conditions.factors[:, i]
         slack = _EPS * (f.bounds[1] - f.bounds[0])
-        for row in np.flatnonzero((value < f.bounds[0] - slack) | (value > f.bounds[1] + slack)):
-            out.append((int(row), f"{f.column} = {value[row]:g} is not within {f.bounds[0]:g} to {f.bounds[1]:g}"))
+        out += [
+            (int(row), f"{f.column} = {value[row]:g} is not within {f.bounds[0]:g} to {f.bounds[1]:g}")
+            for row in np.flatnonzero((value < f.bounds[0] - slack) | (value > f.bounds[1] + slack))
+        ]
     if system.profile is None:
         return out
     bounds = computed_bounds(system.profile)
@@ -159,8 +162,10 @@ def find_violations(conditions: Conditions, system: System) -> list[tuple[int, s
         for i in range(values.shape[1]):
             v = values[:, i]
             on = i < used
-            for row in np.flatnonzero(on & ((v < low - 1e-7) | (v > high + 1e-7) | ~np.isfinite(v))):
-                out.append((int(row), f"{kind}_{i + 1} = {v[row]:g} is not within {low:g} to {high:g}"))
+            out += [
+                (int(row), f"{kind}_{i + 1} = {v[row]:g} is not within {low:g} to {high:g}")
+                for row in np.flatnonzero(on & ((v < low - 1e-7) | (v > high + 1e-7) | ~np.isfinite(v)))
+            ]
             for row in np.flatnonzero(~on & (v != 0)):
                 cycles = conditions.cycles[row]
                 out.append((int(row), f"{kind}_{i + 1} = {v[row]:g} is not used with {cycles:g} cycles and must be 0"))

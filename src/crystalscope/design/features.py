@@ -37,7 +37,8 @@ def make_features(conditions: Conditions, system: System) -> pd.DataFrame:
 
     Notes
     -----
-    The supersaturation along the profile is that of a first-order relaxation dc/dt = -(c - c*(T))/tau for two times tau,
+    The supersaturation along the profile is that of a first-order relaxation dc/dt = -(c - c*(T))/tau for two times
+    tau,
     a stand-in for kinetics that are not known. It orders batches by how hard they were driven; it is no prediction.
     """
     out: dict[str, Array] = {f.column: conditions.factors[:, i] for i, f in enumerate(system.factors)}

@@ -39,8 +39,8 @@ class Encoding:
     sorted_columns
         Measured coordinates of every column in order: the marginal distributions.
     scores
-        (n, d) normal scores by rank; NaN where a row does not use the coordinate. Columns: ramps, factors, temperatures,
-        rates, attribute.
+        (n, d) normal scores by rank; NaN where a row does not use the coordinate. Columns: ramps, factors,
+        temperatures, rates, attribute.
     """
 
     system: System
@@ -60,10 +60,10 @@ class Encoding:
         for s in np.unique(x.segments):
             mine = np.flatnonzero(x.segments == s)
             coordinates = Space(table.system, int(s)).encode(x.take(mine))
-            u[np.ix_(mine, range(1, 1 + p))] = coordinates[:, :p]
+            u[np.ix_(mine, np.arange(1, 1 + p))] = coordinates[:, :p]
             if s:
-                u[np.ix_(mine, range(1 + p, 2 + p + s))] = coordinates[:, p : p + s + 1]
-                u[np.ix_(mine, range(2 + p + most, 2 + p + most + s))] = coordinates[:, p + s + 1 :]
+                u[np.ix_(mine, np.arange(1 + p, 2 + p + s))] = coordinates[:, p : p + s + 1]
+                u[np.ix_(mine, np.arange(2 + p + most, 2 + p + most + s))] = coordinates[:, p + s + 1 :]
         columns, scores = [], np.full(u.shape, np.nan)
         for j in range(u.shape[1]):
             known = np.isfinite(u[:, j])

@@ -38,7 +38,8 @@ def make_folds(table: DoETable, count: int, *, rng: np.random.Generator) -> Ints
     groups = int(group.max()) + 1
     if groups < count:
         raise InputError(
-            f"expected at least {count} different experiments for {count} folds, got {groups}; measure more, or ask for "
+            f"expected at least {count} different experiments for {count} folds, got {groups}; measure more, or "
+            f"ask for "
             "fewer folds"
         )
     measured = np.zeros(groups)

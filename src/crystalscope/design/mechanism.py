@@ -23,6 +23,10 @@ _COARSE = Numerics(cells=80, tolerance=0.1, longest_s=600)
 """Three times as fast as the working grid and within 2 % of D50 of it: far below the error of any twin."""
 _PRIOR_SD = 0.7
 """Standard deviation of the logarithm of a rate constant about its start: a factor of two."""
+_RATES = (
+    "rate_um_per_s", "rate_per_kg_s", "rate_kg_per_s", "attrition_per_s", "bridges_per_s",
+    "amorphous.precipitation_per_s", "amorphous.conversion_per_s",
+)  # fmt: skip
 _REACH = 2.0
 """Constants are sought within so many standard deviations."""
 
@@ -51,7 +55,8 @@ class Mechanism:
     Simulating every row for every trial set of constants in every fold would take hours. Instead each row is simulated
     for some sets of constants spread about the start, its outputs are fitted by polynomials of the constants, and these
     are simulated again more closely about the first optimum. A calibration to any subset of rows is then a small
-    least-squares problem. That the second centre has seen all rows moves where the polynomials are good, not what they say.
+    least-squares problem. That the second centre has seen all rows moves where the polynomials are good, not what they
+    say.
     """
 
     system: System
@@ -150,7 +155,7 @@ class Mechanism:
             theta = np.clip(got.x, -bound + 1e-6, bound - 1e-6)
             d = coefficients @ _terms((theta - self.centre)[None, :])[0] - measured
             counts = known.sum(axis=0)
-            rms = np.sqrt(np.where(known, d, 0.0).__pow__(2).sum(axis=0) / np.maximum(counts, 1))
+            rms = np.sqrt((np.where(known, d, 0.0) ** 2).sum(axis=0) / np.maximum(counts, 1))
             sd = np.where(counts > 0, np.maximum(rms, least), sd)
         return np.asarray(theta)
 
@@ -162,13 +167,12 @@ def start_of(system: System) -> tuple[Kinetics, tuple[str, ...]]:
         raise ConfigError("expected [plant] in the system, got none; add preset or kinetics")
     kinetics = preset(settings.preset) if settings.preset is not None else load_kinetics(str(settings.kinetics))
     constants = kinetics.constants()
-    rates = ("rate_um_per_s", "rate_per_kg_s", "rate_kg_per_s", "attrition_per_s", "bridges_per_s")
-    rates = (*rates, "amorphous.precipitation_per_s", "amorphous.conversion_per_s")
-    names = settings.free or tuple(n for n, v in constants.items() if v > 0 and n.endswith(rates))
+    names = settings.free or tuple(n for n, v in constants.items() if v > 0 and n.endswith(_RATES))
     unknown = [n for n in names if not constants.get(n, 0.0) > 0]
     if unknown:
         raise ConfigError(
-            f"expected constants above 0 of {kinetics.name} in plant.free, got {', '.join(unknown)}; see `plant presets`"
+            f"expected constants above 0 of {kinetics.name} in plant.free, got {', '.join(unknown)}; see `plant "
+            f"presets`"
         )
     return kinetics, names
 
@@ -215,7 +219,7 @@ def _fit(theta: Array, y: Array) -> Array:
     good = np.isfinite(flat)
     middle = np.array([c[g].mean() if g.any() else 0.0 for c, g in zip(flat.T, good.T, strict=True)])
     filled = np.where(good, flat, middle)
-    return np.linalg.solve(gram, phi.T @ filled).T.reshape(n, q, -1)
+    return np.asarray(np.linalg.solve(gram, phi.T @ filled).T.reshape(n, q, -1), dtype=float)
 
 
 def _spread(count: int, p: int, rng: np.random.Generator) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +28,7 @@ class Network:
     ) -> None:
         self._rate, self._decay, self._count = rate, decay, 0
         self._weights: list[Array] = []
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+        for a, b in itertools.pairwise(sizes):
             self._weights += [rng.normal(0, 1 / np.sqrt(a), (a, b)), np.zeros(b)]
         self._first = [np.zeros_like(w) for w in self._weights]
         self._second = [np.zeros_like(w) for w in self._weights]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from crystalscope.core.design import ParetoFront
+from crystalscope.core.design import ParetoFront, Prediction
 from crystalscope.design.base import FittedTwin, Progress
 from crystalscope.design.conditions import Conditions
 from crystalscope.design.space import Space, round_conditions, spaces_of
@@ -18,7 +18,9 @@ Array = NDArray[np.float64]
 
 
 def objectives_of(system: System, names: Sequence[str], values: Array, conditions: Conditions) -> Array:
-    """(n, m) objectives to be minimised, from (n, q) attributes with their names; the batch time in h last, if wanted."""
+    """(n, m) objectives to be minimised, from (n, q) attributes with their names; the batch time in h last, if
+    wanted.
+    """
     columns = []
     for a in system.attributes:
         if a.objective and a.column in names:
@@ -68,9 +70,7 @@ def optimise(
     class Recipes(Problem):  # type: ignore[misc]
         def __init__(self) -> None:
             count = objectives_of(system, twin.attributes, np.zeros((1, len(twin.attributes))), space.decode(start[:1]))
-            super().__init__(
-                n_var=space.size, n_obj=count.shape[1], n_ieq_constr=int(inside), xl=0.0, xu=1.0
-            )
+            super().__init__(n_var=space.size, n_obj=count.shape[1], n_ieq_constr=int(inside), xl=0.0, xu=1.0)
 
         def _evaluate(self, x: Array, out: dict[str, Array], *args: object, **kwargs: object) -> None:
             conditions = round_conditions(space.decode(x), system)
@@ -108,10 +108,7 @@ def optimise(
     return ParetoFront(space.segments, x[order], objectives[order], kept, conditions.batch_time_h[order])
 
 
-def _rows(p: object, order: NDArray[np.int64]) -> object:
-    from crystalscope.core.design import Prediction
-
-    assert isinstance(p, Prediction)
+def _rows(p: Prediction, order: NDArray[np.int64]) -> Prediction:
     return Prediction(p.mean[order], p.lower[order], p.upper[order], p.level, p.in_domain[order])
 
 
@@ -131,16 +128,16 @@ def optimise_all(
         if progress is not None:
             progress("Pareto fronts", i, len(spaces))
         out.append(
-            optimise(
-                twin, space, rng=rng, population=effort[0], generations=effort[1], inside=inside, level=level
-            )
+            optimise(twin, space, rng=rng, population=effort[0], generations=effort[1], inside=inside, level=level)
         )
     return tuple(out)
 
 
 def nondominated(objectives: Array) -> NDArray[np.bool_]:
     """(n,) rows than which none is at least as good in all and better in one of (n, m) objectives to be minimised."""
-    better = (objectives[:, None] <= objectives[None]).all(axis=2) & (objectives[:, None] < objectives[None]).any(axis=2)
+    better = (objectives[:, None] <= objectives[None]).all(axis=2) & (objectives[:, None] < objectives[None]).any(
+        axis=2
+    )
     return np.asarray(~better.any(axis=0))
 
 

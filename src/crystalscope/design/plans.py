@@ -19,7 +19,9 @@ Array = NDArray[np.float64]
 Kind = Literal["lhs", "sobol", "factorial", "d-optimal"]
 
 PUBLISHED_MIX: dict[int, int] = {1: 18, 2: 2, 3: 1, 5: 4, 7: 3, 9: 3}
-"""Ramps to experiments of Barhate et al. (2025), Table 1: 18 linear, 2 with one heating, 1, 4, 3, 3 with 1 to 4 cycles."""
+"""Ramps to experiments of Barhate et al. (2025), Table 1: 18 linear, 2 with one heating, 1, 4, 3, 3 with 1 to 4
+cycles.
+"""
 
 
 def make_plan(

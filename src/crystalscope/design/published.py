@@ -56,11 +56,12 @@ def _grid(name: str, quick: bool) -> dict[str, list[Any]]:
     }
     if not quick or name == "SVR":
         return grids[name]
-    return {
+    corners: dict[str, dict[str, list[Any]]] = {
         "RF": {"n_estimators": [50, 200], "max_depth": [None], "min_samples_leaf": [1, 2, 4]},
         "GBT": {"n_estimators": [50, 200], "learning_rate": [0.05, 0.2], "max_depth": [3], "subsample": [0.5, 1.0]},
         "XGBoost": {"n_estimators": [50, 200], "learning_rate": [0.05, 0.2], "max_depth": [3], "subsample": [0.5, 1.0]},
-    }[name]
+    }
+    return corners[name]
 
 
 def _estimator(name: str, seed: int, settings: Mapping[str, Any] | None = None) -> Any:
@@ -82,16 +83,14 @@ def _estimator(name: str, seed: int, settings: Mapping[str, Any] | None = None) 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One attribute: the chosen learner, its synthetic rows, and the repeats of each way to an uncertainty."""
+    """One attribute: what was chosen, its synthetic rows, and the repeats of each way to an uncertainty."""
 
     index: int
-    name: str
-    settings: Mapping[str, Any]
+    choice: PublishedChoice
     mean: Any
     repeats: tuple[Any, ...]
     bootstraps: tuple[Any, ...]
     out_of_bag: float
-    augmentation: Augmentation | None
     synthetic: Synthetic | None
 
 
@@ -144,6 +143,29 @@ class FittedPublished:
         return np.asarray(np.std([m(conditions) for m in models], axis=0, ddof=1))
 
 
+@dataclass(frozen=True, eq=False)
+class PublishedChoice:
+    """What the searches found for one attribute.
+
+    Parameters
+    ----------
+    learner, settings
+        Name and hyperparameters.
+    scores
+        Rows of models.csv.
+    held_out
+        (n,) held-out predictions of the rows.
+    augmentation
+        Synthetic rows; None where none were tried.
+    """
+
+    learner: str
+    settings: Mapping[str, Any]
+    scores: tuple[ModelScore, ...]
+    held_out: Array
+    augmentation: Augmentation | None
+
+
 @dataclass(frozen=True)
 class PublishedTwin:
     """The published recipe as a method.
@@ -156,15 +178,16 @@ class PublishedTwin:
         Only the corners of the grids, and 25 synthetic rows.
     augment
         Whether synthetic rows are tried (steps 6 to 8).
+    known
+        Choices of an earlier fit to the same table, by attribute; they are not searched again.
     """
 
     folds: int = 3
     quick: bool = False
     augment: bool = True
+    known: Mapping[str, PublishedChoice] | None = None
 
-    def fit(
-        self, table: DoETable, *, rng: np.random.Generator, progress: Progress | None = None
-    ) -> FittedPublished:
+    def fit(self, table: DoETable, *, rng: np.random.Generator, progress: Progress | None = None) -> FittedPublished:
         """Fit to a table; raises InputError with fewer rows than folds."""
         tell = progress or (lambda what, done, of: None)
         parts, scores, held, names, notes = [], [], {}, [], []
@@ -177,10 +200,10 @@ class PublishedTwin:
             scores += rows
             held[attribute.column] = out
             names.append(attribute.column)
-            a = part.augmentation
+            a = part.choice.augmentation
             if a is not None:
                 used = f"{a.count} rows of {a.generator} with a = {a.alpha:g}" if a.alpha > 0 else "no synthetic rows"
-                notes.append(f"{attribute.column}: {part.name}, {used}")
+                notes.append(f"{attribute.column}: {part.choice.learner}, {used}")
         features = make_features(table.conditions, table.system)
         domain = Domain.of(table.conditions, features, table.system)
         return FittedPublished(table, tuple(names), tuple(scores), held, tuple(notes), domain, tuple(parts))
@@ -200,28 +223,12 @@ class PublishedTwin:
         seed = int(rng.integers(2**31))
         y = table.values[:, index]
         x, xt = table.conditions.take(train), table.conditions.take(test)
-        scores, best = [], ("", np.inf, {})
-        held = np.full(len(y), np.nan)
-        for learner_name in _LEARNERS:
-            settings, validation, out = self._search(x.raw(system), y[train], learner_name, seed)
-            model = _learner(system, learner_name, settings, seed)(x, y[train], np.ones(len(train)))
-            note = ", ".join(f"{k}={v}" for k, v in settings.items())
-            scores.append(ModelScore(name, learner_name, validation, Score.of(model(xt), y[test]), 0.0, note))
-            if validation.mse < best[1]:
-                best = (learner_name, validation.mse, settings)
-                held[train] = out
-        learner = _learner(system, best[0], best[2], seed)
-        folds = np.full(len(table), -1, dtype=np.int64)
-        folds[train] = np.arange(len(train)) % self.folds
-        chosen, synthetic = None, None
-        known = table.take(train)
-        if self.augment:
-            chosen = choose_augmentation(
-                known, index, learner=learner, generators=GENERATORS, folds=folds[train], rng=rng,
-                counts=COUNTS[-1:] if self.quick else COUNTS,
-            )
-            if chosen.alpha > 0:
-                synthetic = GENERATORS[chosen.generator](known, index, chosen.count, rng)
+        choice = (self.known or {}).get(name) or self._choose(table, index, (train, test), seed)
+        learner = _learner(system, choice.learner, choice.settings, seed)
+        chosen, synthetic = choice.augmentation, None
+        if chosen is not None and chosen.alpha > 0:
+            made_by = np.random.default_rng(seed)
+            synthetic = GENERATORS[chosen.generator](table.take(train), index, chosen.count, made_by)
         alpha = 0.0 if chosen is None else chosen.alpha
 
         def fitted(use: Ints) -> Any:
@@ -229,15 +236,14 @@ class PublishedTwin:
             return weighted_fit(learner, (table.conditions.take(use), y[use]), made, alpha)
 
         after = fitted(train)
+        held = choice.held_out.copy()
         held[test] = after(xt)
-        scores = [
-            ModelScore(s.attribute, s.model, s.validation, s.test, float(s.model == best[0]), s.note) for s in scores
-        ]
+        scores = list(choice.scores)
         if chosen is not None:
-            loss = float(min(v.min() for v in chosen.losses.values())) if alpha > 0 else best[1]
-            refined = Score(loss, np.nan, np.nan)
-            note = f"{chosen.generator} m={chosen.count} a={alpha:g}"
-            scores.append(ModelScore(name, f"{best[0]}, refined", refined, Score.of(after(xt), y[test]), 1.0, note))
+            loss = next(s.validation.mse for s in scores if s.weight == 1) * (1 - chosen.gain)
+            note = f"{chosen.generator} m={chosen.count} a={alpha:g}" if alpha > 0 else "no synthetic rows"
+            refined, test_score = Score(loss, np.nan, np.nan), Score.of(after(xt), y[test])
+            scores.append(ModelScore(name, f"{choice.learner}, refined", refined, test_score, 1.0, note))
         repeats = tuple(fitted(rng.permutation(train)[: round(0.8 * len(train))]) for _ in range(_REPEATS))
         bootstraps, out_of_bag = [], []
         for _ in range(_REPEATS):
@@ -247,8 +253,38 @@ class PublishedTwin:
             bootstraps.append(model)
             out_of_bag.append(model(table.conditions.take(left)) - y[left])
         spread = float(np.sqrt(np.mean(np.concatenate(out_of_bag) ** 2)))
-        part = _Part(index, best[0], best[2], after, repeats, tuple(bootstraps), spread, chosen, synthetic)
+        part = _Part(index, choice, after, repeats, tuple(bootstraps), spread, synthetic)
         return part, scores, held
+
+    def _choose(self, table: DoETable, index: int, split: tuple[Ints, Ints], seed: int) -> PublishedChoice:
+        """Learner by validation error, then synthetic rows; the test rows are scored and never chosen on."""
+        system, name, y = table.system, table.system.attributes[index].column, table.values[:, index]
+        train, test = split
+        x, xt = table.conditions.take(train), table.conditions.take(test)
+        found = []
+        for learner_name in _LEARNERS:
+            settings, validation, out = self._search(x.raw(system), y[train], learner_name, seed)
+            model = _learner(system, learner_name, settings, seed)(x, y[train], np.ones(len(train)))
+            found.append((learner_name, settings, validation, Score.of(model(xt), y[test]), out))
+        best = min(found, key=lambda f: f[2].mse)
+        scores = tuple(
+            ModelScore(name, f[0], f[2], f[3], float(f is best), ", ".join(f"{k}={v}" for k, v in f[1].items()))
+            for f in found
+        )
+        held = np.full(len(y), np.nan)
+        held[train] = best[4]
+        chosen = None
+        if self.augment:
+            chosen = choose_augmentation(
+                table.take(train),
+                index,
+                learner=_learner(system, best[0], best[1], seed),
+                generators=GENERATORS,
+                folds=np.arange(len(train)) % self.folds,
+                rng=np.random.default_rng(seed),
+                counts=COUNTS[-1:] if self.quick else COUNTS,
+            )
+        return PublishedChoice(best[0], best[1], scores, held, chosen)
 
     def _search(self, x: Array, y: Array, name: str, seed: int) -> tuple[dict[str, Any], Score, Array]:
         from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict

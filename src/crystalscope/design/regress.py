@@ -35,7 +35,9 @@ class Scaler:
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """y = a + X b with the penalty of the least leave-one-out error (Golub, Heath, Wahba, Technometrics 21 (1979) 215)."""
+    """y = a + X b with the penalty of the least leave-one-out error (Golub, Heath, Wahba, Technometrics 21 (1979)
+    215).
+    """
 
     scaler: Scaler
     intercept: float
@@ -43,7 +45,7 @@ class Ridge:
     penalty: float
 
     @classmethod
-    def fit(cls, x: Array, y: Array, *, weights: Array | None = None, least: float = 0.0) -> Ridge:
+    def fit(cls, x: Array, y: Array, *, weights: Array | None = None) -> Ridge:
         """Fit.
 
         Parameters
@@ -54,8 +56,6 @@ class Ridge:
             (n,).
         weights
             (n,) of the rows; None: equal.
-        least
-            Least penalty.
         """
         w = np.ones(len(y)) if weights is None else weights / weights.mean()
         scaler = Scaler.of(x)
@@ -66,7 +66,7 @@ class Ridge:
         target = root * (y - middle_y)
         uy = u.T @ target
         best = (np.inf, 0.0)
-        for penalty in _PENALTIES[_PENALTIES >= least]:
+        for penalty in _PENALTIES:
             shrink = s**2 / (s**2 + penalty)
             residual = target - u @ (shrink * uy)
             left = 1 - (u**2) @ shrink - w / w.sum()
@@ -120,8 +120,8 @@ class GaussianProcess:
                 for noise in _NOISES:
                     d = np.maximum(values, 0) + noise
                     variance = float((projected / d).mean())
-                    # A weak preference for noise about a tenth of the signal keeps short tables from being interpolated.
-                    prior = 0.5 * (np.log(noise / 0.1) / 2.0) ** 2
+                    # A weak preference for noise about a tenth of the signal keeps short tables from being
+                    interpolated.prior = 0.5 * (np.log(noise / 0.1) / 2.0) ** 2
                     cost = 0.5 * (len(t) * np.log(max(variance, 1e-12)) + float(np.log(d).sum())) + prior
                     if best is None or cost < best[0]:
                         best = (cost, length, linear, float(noise), variance)

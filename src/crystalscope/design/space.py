@@ -59,12 +59,14 @@ class Space:
             low, high = self._range(i, factors, t)
             t[:, i] = low + u[:, p + i] * (high - low)
         for i in range(s):
-            low, high = bounds["C" if i % 2 == 0 else "H"]
-            (cooling if i % 2 == 0 else heating)[:, i // 2] = low + u[:, p + s + 1 + i] * (high - low)
+            slow, fast = bounds["C" if i % 2 == 0 else "H"]
+            (cooling if i % 2 == 0 else heating)[:, i // 2] = slow + u[:, p + s + 1 + i] * (fast - slow)
         return Conditions(factors, t, cooling, heating, np.full(n, s, dtype=np.int64))
 
     def encode(self, conditions: Conditions) -> Array:
-        """(n, d) coordinates of conditions with this number of ramps; what the space does not reach goes to its border."""
+        """(n, d) coordinates of conditions with this number of ramps; what the space does not reach goes to its
+        border.
+        """
         n, p, s = len(conditions), len(self.system.factors), self.segments
         u = np.full((n, self.size), 0.5)
         for i, f in enumerate(self.system.factors):
@@ -157,4 +159,4 @@ def round_conditions(conditions: Conditions, system: System) -> Conditions:
     ):
         on = np.arange(values.shape[1]) < used[:, None]
         parts.append(np.where(on, np.clip(np.round(values, digits), *bounds[name]), 0.0))
-    return Conditions(factors, *parts, conditions.segments)
+    return Conditions(factors, parts[0], parts[1], parts[2], conditions.segments)

@@ -63,8 +63,8 @@ def suggest(
     twin
         Fitted to all runs so far.
     count
-        Number of experiments; further ones take the expected results of the first as given (Kriging believer), so that a
-        batch is not one recipe many times.
+        Number of experiments; further ones take the expected results of the first as given (Kriging believer), so that
+        a batch is not one recipe many times.
     fronts
         Their recipes are candidates too, and their neighbours.
     pool, kept
@@ -106,9 +106,7 @@ def suggest(
     return Suggestion(picked, means[chosen], sds[chosen], np.array(gains), twin.distance(picked))
 
 
-def expected_improvement(
-    mean: Array, sd: Array, front: Array, reference: Array, *, rng: np.random.Generator
-) -> Array:
+def expected_improvement(mean: Array, sd: Array, front: Array, reference: Array, *, rng: np.random.Generator) -> Array:
     """(n,) expected increase of the hypervolume by points with independent normal objectives, to be minimised.
 
     For two objectives the integral is exact, a sum over the strips between the points of the front; for more it is a
@@ -194,9 +192,7 @@ def _objective_sds(twin: FittedTwin, sds: Array, x: Conditions) -> Array:
     return np.column_stack(columns)
 
 
-def _candidates(
-    twin: FittedTwin, fronts: Sequence[ParetoFront], rng: np.random.Generator, pool: int
-) -> Conditions:
+def _candidates(twin: FittedTwin, fronts: Sequence[ParetoFront], rng: np.random.Generator, pool: int) -> Conditions:
     system = twin.table.system
     spaces = spaces_of(system)
     by_segments = {f.segments: f for f in fronts}
@@ -219,7 +215,9 @@ def _candidates(
 def _screen(
     twin: FittedTwin, x: Conditions, kept: int, fronts: Sequence[ParetoFront], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Candidates worth the whole twin: those a Gaussian process of the features finds best, and recipes of the fronts."""
+    """Candidates worth the whole twin: those a Gaussian process of the features finds best, and recipes of the
+    fronts.
+    """
     from crystalscope.design.features import make_features
     from crystalscope.design.regress import GaussianProcess
 

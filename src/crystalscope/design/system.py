@@ -31,7 +31,8 @@ class Factor(Table):
     """Lowest and highest value, in the unit of the column."""
     unit: str = ""
     role: Literal["concentration", "seed_loading"] | None = None
-    """What the physics takes it for. Concentrations are in mg/g, g/kg, g/g or g/100 g of solvent, seed loadings in share
+    """What the physics takes it for. Concentrations are in mg/g, g/kg, g/g or g/100 g of solvent, seed loadings in
+    share
     or %."""
 
     _check = field_validator("bounds")(_ordered)
@@ -75,9 +76,9 @@ class Profile(Table):
     most_cycles: Annotated[float, Field(ge=0, le=20, multiple_of=0.5)] | None = None
     """Most cycles of proposed profiles; None: what the columns hold."""
 
-    _check = field_validator(
-        "temperature_bounds", "cooling_bounds", "heating_bounds", "start_about_saturation_c"
-    )(_ordered)
+    _check = field_validator("temperature_bounds", "cooling_bounds", "heating_bounds", "start_about_saturation_c")(
+        _ordered
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Profile:

@@ -211,7 +211,7 @@ def _conditions(numbers: dict[str, Array], system: System, n: int) -> Conditions
             computed = to_computed(kind, unit, given)  # type: ignore[arg-type]
             out[:, i] = np.where(on, computed, np.nan_to_num(given))
         parts.append(out)
-    return Conditions(factors, *parts, s)
+    return Conditions(factors, parts[0], parts[1], parts[2], s)
 
 
 def _refuse_empty(values: Array, name: str) -> None:
@@ -258,7 +258,8 @@ def _check_attributes(values: Array, system: System) -> list[str]:
         if a.scale == "log" and n and measured.min() <= 0:
             bad = int(np.nanargmin(column))
             raise InputError(
-                f"expected {a.column} above 0 for its logarithmic scale, got {column[bad]:g} in row {bad + 1}; correct it"
+                f"expected {a.column} above 0 for its logarithmic scale, got {column[bad]:g} in row {bad + 1}; "
+                f"correct it"
             )
     if not any(usable(column) for column in values.T):
         names = ", ".join(a.column for a in system.attributes)
@@ -298,9 +299,9 @@ def _odd(conditions: Conditions, values: Array, system: System) -> list[str]:
         middle = np.nanmedian(v) if np.isfinite(v).any() else np.nan
         spread = 1.4826 * np.nanmedian(np.abs(v - middle)) if np.isfinite(v).any() else np.nan
         if spread > 0:
-            for row in np.flatnonzero(np.abs(v - middle) > _FAR * spread):
-                out.append(
-                    f"{a.column} = {column[row]:g} in row {row + 1} is far from all others (median "
-                    f"{np.nanmedian(column):g}): check it; it was kept"
-                )
+            out += [
+                f"{a.column} = {column[row]:g} in row {row + 1} is far from all others (median "
+                f"{np.nanmedian(column):g}): check it; it was kept"
+                for row in np.flatnonzero(np.abs(v - middle) > _FAR * spread)
+            ]
     return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from crystalscope.design.features import make_features
 from crystalscope.design.intervals import Domain, conformal_interval, make_folds
 from crystalscope.design.mechanism import Mechanism, to_attribute
 from crystalscope.design.members import MEMBERS, Inputs, Predictor, combine, member_names
+from crystalscope.design.refine import NAME, Refinement, refine
 from crystalscope.design.regress import GaussianProcess
 from crystalscope.design.table import DoETable, usable
 
@@ -96,7 +97,7 @@ class FittedDefault:
     fold_thetas: Mapping[int, Array | None]
     domain: Domain
     parts: tuple[_Attribute, ...]
-    folds: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    refinements: Mapping[str, Refinement]
 
     def predict(self, conditions: Conditions, *, level: float = 0.9) -> dict[str, Prediction]:
         """Means, CV+ intervals of a new measurement and the domain flag, by attribute."""
@@ -151,7 +152,7 @@ class FittedDefault:
         ends = [np.exp(v) if a.scale == "log" else v for v in (mean, lower, upper)]
         if a.bounds is not None:
             ends = [np.clip(v, *a.bounds) for v in ends]
-        return Prediction(*ends, level, inside)
+        return Prediction(ends[0], ends[1], ends[2], level, inside)
 
 
 @dataclass(frozen=True)
@@ -164,14 +165,15 @@ class DefaultTwin:
         Of the cross-validation that weighs the members and makes the intervals; fewer where there are fewer rows.
     mechanism
         Plant that was built before for the first rows of the table, so that only new rows are simulated.
+    augment
+        Whether synthetic rows are tried.
     """
 
     folds: int = 10
     mechanism: Mechanism | None = None
+    augment: bool = True
 
-    def fit(
-        self, table: DoETable, *, rng: np.random.Generator, progress: Progress | None = None
-    ) -> FittedDefault:
+    def fit(self, table: DoETable, *, rng: np.random.Generator, progress: Progress | None = None) -> FittedDefault:
         """Fit to a table.
 
         Raises
@@ -200,12 +202,20 @@ class DefaultTwin:
         features = make_features(table.conditions, table.system)
         plants = Plants(mechanism, table.conditions, known=True)
         parts, scores, held, notes, names = [], [], {}, [], []
+        refinements: dict[str, Refinement] = {}
         for j, attribute in enumerate(table.system.attributes):
             if not usable(table.values[:, j]):
                 continue
             tell(attribute.column, j, len(table.system.attributes))
+            if self.augment:
+                refinements[attribute.column] = refine(table, j, mechanism=mechanism, folds=folds, seed=seed + j)
             part, rows, out, said = _fit_attribute(
-                table, j, (features.to_numpy(dtype=float), plants), folds, (theta, thetas), seed
+                (table, j),
+                (features.to_numpy(dtype=float), plants),
+                folds,
+                (theta, thetas),
+                refinements.get(attribute.column),
+                seed,
             )
             parts.append(part)
             scores += rows
@@ -214,7 +224,17 @@ class DefaultTwin:
             names.append(attribute.column)
         domain = Domain.of(table.conditions, features, table.system)
         return FittedDefault(
-            table, tuple(names), tuple(scores), held, tuple(notes), mechanism, theta, thetas, domain, tuple(parts), folds
+            table,
+            tuple(names),
+            tuple(scores),
+            held,
+            tuple(notes),
+            mechanism,
+            theta,
+            thetas,
+            domain,
+            tuple(parts),
+            refinements,
         )
 
     def _mechanism(self, table: DoETable, rng: np.random.Generator) -> Mechanism | None:
@@ -228,13 +248,14 @@ class DefaultTwin:
 
 
 def _fit_attribute(
-    table: DoETable,
-    index: int,
+    of: tuple[DoETable, int],
     known: tuple[Array, Plants],
     folds: Ints,
     constants: tuple[Array | None, Mapping[int, Array | None]],
+    refinement: Refinement | None,
     seed: int,
 ) -> tuple[_Attribute, list[ModelScore], Array, list[str]]:
+    table, index = of
     features, plants = known
     theta, thetas = constants
     attribute = table.system.attributes[index]
@@ -243,10 +264,17 @@ def _fit_attribute(
     y = np.full(len(values), np.nan)
     y[measured] = np.log(values[measured]) if attribute.scale == "log" else values[measured]
     names = member_names(plant=theta is not None)
+    refined = refinement is not None and refinement.choice.alpha > 0
 
     def fitted(rows: Ints, at: Array | None) -> tuple[dict[str, Predictor], GaussianProcess]:
         x = Inputs(features, plants.columns(table, index, at)).take(rows)
-        return {n: MEMBERS[n](x, y[rows], seed) for n in names}, GaussianProcess.fit(x.features, y[rows])
+        out = {n: MEMBERS[n](x, y[rows], seed) for n in names if n != NAME}
+        if refined and refinement is not None:
+            out[NAME] = refinement.member(rows, x.features, y[rows])
+        return out, GaussianProcess.fit(x.features, y[rows])
+
+    if refined:
+        names = (*names, NAME)
 
     held = np.full((len(y), len(names)), np.nan)
     scale = np.full(len(y), np.nan)

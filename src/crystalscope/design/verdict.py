@@ -55,8 +55,8 @@ def judge(twin: FittedTwin, *, rng: np.random.Generator) -> tuple[AttributeVerdi
     Notes
     -----
     The error of a held-out row is that of the model and that of the measurement. The variance of the measurement is
-    taken off the mean squared held-out error; what is left is the error against the truth. Models of the folds have seen
-    fewer rows than the twin: the verdict errs on the side of measuring more.
+    taken off the mean squared held-out error; what is left is the error against the truth. Models of the folds have
+    seen fewer rows than the twin: the verdict errs on the side of measuring more.
     """
     return tuple(_judge(twin, j, rng) for j in range(len(twin.table.system.attributes)))
 
@@ -77,9 +77,7 @@ def _judge(twin: FittedTwin, index: int, rng: np.random.Generator) -> AttributeV
     squares = (held[rows] - y[rows]) ** 2 - sds[rows] ** 2
     draws = rng.integers(len(rows), size=(2000, len(rows)))
     means = np.sort(squares[draws].mean(axis=1))
-    error, low, high = (
-        math.sqrt(max(float(v), 0.0)) for v in (squares.mean(), *np.quantile(means, [0.05, 0.95]))
-    )
+    error, low, high = (math.sqrt(max(float(v), 0.0)) for v in (squares.mean(), *np.quantile(means, [0.05, 0.95])))
     text = f"error {error:.3g} ({low:.3g} to {high:.3g}) against {sd:.3g} of a measurement"
     if runs < LEAST_FOR_VERDICT:
         text = f"{runs} runs say too little of the error: {LEAST_FOR_VERDICT} are the least; {text}"
@@ -115,8 +113,8 @@ def compare(table: DoETable, predictions: dict[str, Prediction]) -> Agreement:
     """Whether measured attributes of new runs lie in the joint region of their predictions.
 
     Each attribute being inside its own 90 % interval is not 90 % for all of them. The errors over the standard
-    deviations that the intervals stand for are squared, summed and held against the chi-squared quantile of their number;
-    attributes are taken as independent.
+    deviations that the intervals stand for are squared, summed and held against the chi-squared quantile of their
+    number; attributes are taken as independent.
 
     Raises
     ------
