@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crystalscope.core.design import ParetoFront, Prediction
+from crystalscope.core.design import Prediction
 from crystalscope.design.augment import Augmentation
 from crystalscope.design.base import FittedTwin, Progress, make_twin
 from crystalscope.design.generators import similarity
+from crystalscope.design.outcome import Campaign, CampaignSettings
 from crystalscope.design.pareto import choose_recipe, optimise_all
 from crystalscope.design.published import FittedPublished
 from crystalscope.design.saved import save_twin
 from crystalscope.design.sensitivity import main_space, sobol_indices
 from crystalscope.design.space import Space, round_conditions
-from crystalscope.design.suggest import Suggestion, suggest
+from crystalscope.design.suggest import suggest
 from crystalscope.design.system import System
 from crystalscope.design.table import DoETable, read_frame, table_of
 from crystalscope.design.twin import FittedDefault
@@ -29,69 +29,6 @@ from crystalscope.design.verdict import Agreement, AttributeVerdict, compare, ju
 from crystalscope.io.tables import write_csv, write_json
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class CampaignSettings:
-    """What `crystalscope design` is told.
-
-    Parameters
-    ----------
-    recipe
-        default, published, or one that a package brings.
-    level
-        Of the intervals.
-    count
-        Experiments to propose.
-    seed
-        Of everything that is drawn.
-    effort
-        Population and generations of the fronts.
-    options
-        Settings of the recipe, such as ``folds``.
-    """
-
-    recipe: str = "default"
-    level: float = 0.9
-    count: int = 4
-    seed: int = 0
-    effort: tuple[int, int] = (40, 25)
-    options: tuple[tuple[str, Any], ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Campaign:
-    """All that `crystalscope design` finds.
-
-    Parameters
-    ----------
-    twin, settings
-        The model, and what was asked.
-    predictions
-        Of the rows of the table: held out for what was measured.
-    verdicts
-        By attribute.
-    fronts, chosen
-        By kind of profile; front and row of the chosen recipe, (-1, -1) where there is none.
-    suggestion
-        Next experiments; None where there are not two objectives.
-    sensitivity
-        From `sobol_indices`.
-    """
-
-    twin: FittedTwin
-    settings: CampaignSettings
-    predictions: dict[str, Prediction]
-    verdicts: tuple[AttributeVerdict, ...]
-    fronts: tuple[ParetoFront, ...]
-    chosen: tuple[int, int]
-    suggestion: Suggestion | None
-    sensitivity: pd.DataFrame
-
-    @property
-    def system(self) -> System:
-        """Of the table."""
-        return self.twin.table.system
 
 
 def run_campaign(table: DoETable, *, settings: CampaignSettings, progress: Progress | None = None) -> Campaign:
@@ -267,6 +204,20 @@ def write_campaign(campaign: Campaign, out: Path) -> list[Path]:
                 written.append(write_csv(out / "profile_chosen.csv", best.profile(0).to_table()))
     save_twin(out / "twin", twin, recipe=campaign.settings.recipe, seed=campaign.settings.seed)
     return written
+
+
+def report_frames(campaign: Campaign) -> dict[str, Any]:
+    """What the report needs beside the campaign."""
+    from crystalscope.design.saved import system_toml
+
+    return {
+        "verdict": verdict_of(campaign),
+        "augmentation": augmentation_frame(campaign.twin),
+        "synthetic": synthetic_frame(campaign.twin),
+        "kinds": [kind_name(f.segments) for f in campaign.fronts],
+        "main_kind": kind_name(main_space(campaign.twin).segments),
+        "settings": system_toml(campaign.system.model_dump(exclude_none=True, exclude_defaults=True)),
+    }
 
 
 def models_frame(twin: FittedTwin) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from crystalscope import __version__
-from crystalscope.cli import dataset, plant, scenes, train
+from crystalscope.cli import dataset, design, plant, scenes, train
 from crystalscope.cli.common import errors, progress
 from crystalscope.cli.events import events
 from crystalscope.cli.solubility import solubility
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(design.app, name="design")
 app.add_typer(plant.app, name="plant")
 app.add_typer(scenes.app, name="scenes")
 app.add_typer(train.app, name="train")

@@ -157,7 +157,8 @@ class Mechanism:
             counts = known.sum(axis=0)
             rms = np.sqrt((np.where(known, d, 0.0) ** 2).sum(axis=0) / np.maximum(counts, 1))
             sd = np.where(counts > 0, np.maximum(rms, least), sd)
-        return np.asarray(theta)
+        # The last digits are of the machine; the plant's adaptive steps would pass them on.
+        return np.round(theta, 5)
 
 
 def start_of(system: System) -> tuple[Kinetics, tuple[str, ...]]:
@@ -219,7 +220,8 @@ def _fit(theta: Array, y: Array) -> Array:
     good = np.isfinite(flat)
     middle = np.array([c[g].mean() if g.any() else 0.0 for c, g in zip(flat.T, good.T, strict=True)])
     filled = np.where(good, flat, middle)
-    return np.asarray(np.linalg.solve(gram, phi.T @ filled).T.reshape(n, q, -1), dtype=float)
+    # In the order in which it is read back from a file, so that sums come out the same.
+    return np.ascontiguousarray(np.linalg.solve(gram, phi.T @ filled).T.reshape(n, q, -1), dtype=float)
 
 
 def _spread(count: int, p: int, rng: np.random.Generator) -> Array:

@@ -120,8 +120,8 @@ class GaussianProcess:
                 for noise in _NOISES:
                     d = np.maximum(values, 0) + noise
                     variance = float((projected / d).mean())
-                    # A weak preference for noise about a tenth of the signal keeps short tables from being
-                    interpolated.prior = 0.5 * (np.log(noise / 0.1) / 2.0) ** 2
+                    # A weak preference for noise about a tenth of the signal: short tables are not interpolated.
+                    prior = 0.5 * (np.log(noise / 0.1) / 2.0) ** 2
                     cost = 0.5 * (len(t) * np.log(max(variance, 1e-12)) + float(np.log(d).sum())) + prior
                     if best is None or cost < best[0]:
                         best = (cost, length, linear, float(noise), variance)

@@ -18,7 +18,7 @@ from crystalscope.design.augment import Augmentation
 from crystalscope.design.base import FittedTwin, ModelScore, Score, make_twin
 from crystalscope.design.mechanism import Mechanism, start_of
 from crystalscope.design.published import FittedPublished, PublishedChoice
-from crystalscope.design.system import load_system
+from crystalscope.design.system import System, load_system
 from crystalscope.design.table import read_doe
 from crystalscope.design.twin import FittedDefault
 from crystalscope.errors import ReadError
@@ -54,7 +54,7 @@ def save_twin(folder: Path, twin: FittedTwin, *, recipe: str, seed: int) -> None
             )
     if isinstance(twin, FittedPublished):
         settings["choices"] = {n: _choice(p.choice) for n, p in zip(twin.attributes, twin.parts, strict=True)}
-    write_text(folder / "system.toml", _system_toml(system))
+    write_text(folder / "system.toml", system_toml(system))
     settings["fingerprint"] = _fingerprint(twin)
     write_json(folder / "twin.json", settings)
 
@@ -95,6 +95,14 @@ def load_twin(folder: str | Path) -> FittedTwin:
     return twin
 
 
+def saved_system(folder: str | Path) -> System:
+    """System of a saved twin; raises ReadError when the folder holds none."""
+    path = Path(folder) / "system.toml"
+    if not path.exists():
+        raise ReadError(f"expected a twin in {folder}, got no system.toml; give the folder RUN/twin of a run")
+    return load_system(path)
+
+
 def _fingerprint(twin: FittedTwin) -> list[list[float]]:
     means = twin.estimate(twin.table.conditions)[0]
     return [[float(v) for v in row] for row in means]
@@ -129,7 +137,7 @@ def _read_choice(attribute: str, data: dict[str, Any]) -> PublishedChoice:
     return PublishedChoice(data["learner"], data["settings"], scores, held, chosen)
 
 
-def _system_toml(data: dict[str, Any]) -> str:
+def system_toml(data: dict[str, Any]) -> str:
     """TOML with arrays of tables for factors and attributes."""
     lists = {k: data.pop(k) for k in ("factors", "attributes") if k in data}
     text = to_toml(data)

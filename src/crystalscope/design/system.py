@@ -32,8 +32,7 @@ class Factor(Table):
     unit: str = ""
     role: Literal["concentration", "seed_loading"] | None = None
     """What the physics takes it for. Concentrations are in mg/g, g/kg, g/g or g/100 g of solvent, seed loadings in
-    share
-    or %."""
+    share or %."""
 
     _check = field_validator("bounds")(_ordered)
 
