@@ -53,7 +53,7 @@ def simulated_table(
     return DoETable(system, conditions, values)
 
 
-def test_conditions(system: System, count: int, *, rng: np.random.Generator) -> Conditions:
+def random_conditions(system: System, count: int, *, rng: np.random.Generator) -> Conditions:
     """Random conditions with 0 to 4 cycles."""
     parts = []
     for s in rng.choice([1, 3, 5, 7, 9], count):

@@ -101,8 +101,16 @@ def choose_augmentation(
     return Augmentation(best[0], best[1] if clear else 0, float(alphas[at]) if clear else 0.0, losses, alphas, gain)
 
 
+def shuffle_values(table: DoETable, index: int, *, rng: np.random.Generator) -> DoETable:
+    """The table with the measured values of an attribute among its rows at random: there is nothing to learn."""
+    rows = np.flatnonzero(np.isfinite(table.values[:, index]))
+    values = table.values.copy()
+    values[rows, index] = rng.permutation(values[rows, index])
+    return DoETable(table.system, table.conditions, values)
+
+
 def leak_score(
-    table: DoETable,
+    shuffled: DoETable,
     index: int,
     *,
     learner: Learner,
@@ -110,25 +118,20 @@ def leak_score(
     folds: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> float:
-    """R2 that the scheme reaches on held-out rows whose values were shuffled: there is nothing to learn, so about 0.
+    """R2 that the scheme reaches on held-out rows of a table from `shuffle_values`: about 0, or below.
 
     Raises
     ------
     InputError
         Where it is above 0.2: a generator has seen rows that it should not have.
     """
-    rows = np.flatnonzero(np.isfinite(table.values[:, index]))
-    values = table.values.copy()
-    values[rows, index] = rng.permutation(values[rows, index])
-    shuffled = DoETable(table.system, table.conditions, values)
-    errors = _held_out(shuffled, index, (learner, generators, folds), rng, (25,))
-    variance = float(np.var(values[rows, index]))
+    errors = _held_out(shuffled, index, (learner, generators, folds), rng, (COUNTS[-1],))
+    variance = float(np.nanvar(shuffled.values[:, index]))
     r2 = max(1 - float(e.mean(axis=1).min()) / variance for e in errors.values())
     if r2 > _LEAK_R2:
         raise InputError(
-            f"expected nothing to be learnt from shuffled values, got R2 = {r2:.2f} on held-out rows; a "
-            f"generator has seen "
-            "them: fit it to the rows it is given"
+            f"expected nothing to be learnt from shuffled values, got R2 = {r2:.2f} on held-out rows; a generator has "
+            "seen them: fit it to the rows it is given"
         )
     return r2
 
