@@ -75,7 +75,7 @@ def run_campaign(table: DoETable, *, settings: CampaignSettings, progress: Progr
 def held_out_predictions(twin: FittedTwin, level: float) -> dict[str, Prediction]:
     """Predictions of the rows of the table; where an attribute was measured, by the models that had not seen the row.
 
-    The interval is that of the twin moved with the mean (on the scale of the attribute).
+    The interval is as wide as that of the twin, about the held-out mean, on the scale of the attribute.
     """
     out = {}
     for name, p in twin.predict(twin.table.conditions, level=level).items():
@@ -83,9 +83,11 @@ def held_out_predictions(twin: FittedTwin, level: float) -> dict[str, Prediction
         held = twin.held_out[name]
         mean = np.where(np.isfinite(held), held, p.mean)
         if a.scale == "log":
-            ends = [mean * v / p.mean for v in (p.lower, p.upper)]
+            reach = np.sqrt(p.upper / p.lower)
+            ends = [mean / reach, mean * reach]
         else:
-            ends = [mean + v - p.mean for v in (p.lower, p.upper)]
+            half = (p.upper - p.lower) / 2
+            ends = [mean - half, mean + half]
         if a.bounds is not None:
             mean, *ends = (np.clip(v, *a.bounds) for v in (mean, *ends))
         out[name] = Prediction(mean, np.minimum(ends[0], mean), np.maximum(ends[1], mean), level, p.in_domain)

@@ -57,9 +57,9 @@ def _grid(name: str, quick: bool) -> dict[str, list[Any]]:
     if not quick or name == "SVR":
         return grids[name]
     corners: dict[str, dict[str, list[Any]]] = {
-        "RF": {"n_estimators": [50, 200], "max_depth": [None], "min_samples_leaf": [1, 2, 4]},
-        "GBT": {"n_estimators": [50, 200], "learning_rate": [0.05, 0.2], "max_depth": [3], "subsample": [0.5, 1.0]},
-        "XGBoost": {"n_estimators": [50, 200], "learning_rate": [0.05, 0.2], "max_depth": [3], "subsample": [0.5, 1.0]},
+        "RF": {"n_estimators": [50], "max_depth": [None], "min_samples_leaf": [1, 2, 4]},
+        "GBT": {"n_estimators": [50], "learning_rate": [0.05, 0.2], "max_depth": [3], "subsample": [0.5, 1.0]},
+        "XGBoost": {"n_estimators": [50], "learning_rate": [0.05, 0.2], "max_depth": [3], "subsample": [0.5, 1.0]},
     }
     return corners[name]
 

@@ -86,7 +86,13 @@ class Refinement:
 
 
 def refine(
-    table: DoETable, index: int, *, mechanism: Mechanism | None, folds: NDArray[np.int64], seed: int
+    table: DoETable,
+    index: int,
+    *,
+    mechanism: Mechanism | None,
+    folds: NDArray[np.int64],
+    seed: int,
+    known: Augmentation | None = None,
 ) -> Refinement:
     """Choose synthetic rows for an attribute; see `choose_augmentation`.
 
@@ -96,11 +102,13 @@ def refine(
         Its simulated rows are one of the candidates.
     folds
         (n,) of the rows; five of them are made of these.
+    known
+        What was chosen before; nothing is searched then.
     """
     generators = dict(GENERATORS)
     if mechanism is not None and table.system.attributes[index].plant is not None:
         generators["plant"] = plant_rows(mechanism, table)
-    choice = choose_augmentation(
+    choice = known or choose_augmentation(
         table,
         index,
         learner=feature_learner(table, index),

@@ -41,6 +41,7 @@ def save_twin(folder: Path, twin: FittedTwin, *, recipe: str, seed: int) -> None
     settings: dict[str, Any] = {"version": __version__, "recipe": recipe, "seed": seed}
     if isinstance(twin, FittedDefault):
         settings["augment"] = bool(twin.refinements)
+        settings["synthetic"] = {n: _augmentation(r.choice) for n, r in twin.refinements.items()}
         if twin.mechanism is not None:
             kinetics, _ = start_of(twin.table.system)
             write_text(folder / "kinetics.toml", to_toml(kinetics.model_dump(exclude_none=True)))
@@ -76,6 +77,7 @@ def load_twin(folder: str | Path) -> FittedTwin:
     given: dict[str, Any] = {}
     if settings["recipe"] == "default":
         given["augment"] = settings["augment"]
+        given["choices"] = {n: _read_augmentation(a) for n, a in settings["synthetic"].items()}
         if (folder / "plant.npz").exists():
             kinetics, names = start_of(table.system)
             with np.load(folder / "plant.npz", allow_pickle=False) as held:
@@ -109,10 +111,7 @@ def _fingerprint(twin: FittedTwin) -> list[list[float]]:
 
 
 def _choice(choice: PublishedChoice) -> dict[str, Any]:
-    a = choice.augmentation
-    chosen = None
-    if a is not None:
-        chosen = {"generator": a.generator, "count": a.count, "alpha": a.alpha, "gain": a.gain}
+    chosen = None if choice.augmentation is None else _augmentation(choice.augmentation)
     return {
         "learner": choice.learner,
         "settings": dict(choice.settings),
@@ -120,6 +119,14 @@ def _choice(choice: PublishedChoice) -> dict[str, Any]:
         "held_out": choice.held_out.tolist(),
         "augmentation": chosen,
     }
+
+
+def _augmentation(a: Augmentation) -> dict[str, Any]:
+    return {"generator": a.generator, "count": a.count, "alpha": a.alpha, "gain": a.gain}
+
+
+def _read_augmentation(data: dict[str, Any]) -> Augmentation:
+    return Augmentation(data["generator"], data["count"], data["alpha"], {}, np.zeros(0), data["gain"])
 
 
 def _read_choice(attribute: str, data: dict[str, Any]) -> PublishedChoice:
@@ -130,9 +137,7 @@ def _read_choice(attribute: str, data: dict[str, Any]) -> PublishedChoice:
         ModelScore(attribute, s["model"], score(s["validation"]), score(s["test"]), s["weight"], s["note"])
         for s in data["scores"]
     )
-    a = data["augmentation"]
-    none = np.zeros(0)
-    chosen = None if a is None else Augmentation(a["generator"], a["count"], a["alpha"], {}, none, a["gain"])
+    chosen = None if data["augmentation"] is None else _read_augmentation(data["augmentation"])
     held = np.array([np.nan if v is None else v for v in data["held_out"]])
     return PublishedChoice(data["learner"], data["settings"], scores, held, chosen)
 

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from crystalscope.core.design import Prediction
+from crystalscope.design.augment import Augmentation
 from crystalscope.design.base import ModelScore, Progress, Score
 from crystalscope.design.conditions import Conditions
 from crystalscope.design.features import make_features
@@ -167,11 +168,14 @@ class DefaultTwin:
         Plant that was built before for the first rows of the table, so that only new rows are simulated.
     augment
         Whether synthetic rows are tried.
+    choices
+        Synthetic rows that an earlier fit to the same table chose, by attribute; they are not searched again.
     """
 
     folds: int = 10
     mechanism: Mechanism | None = None
     augment: bool = True
+    choices: Mapping[str, Augmentation] | None = None
 
     def fit(self, table: DoETable, *, rng: np.random.Generator, progress: Progress | None = None) -> FittedDefault:
         """Fit to a table.
@@ -208,7 +212,14 @@ class DefaultTwin:
                 continue
             tell(attribute.column, j, len(table.system.attributes))
             if self.augment:
-                refinements[attribute.column] = refine(table, j, mechanism=mechanism, folds=folds, seed=seed + j)
+                refinements[attribute.column] = refine(
+                    table,
+                    j,
+                    mechanism=mechanism,
+                    folds=folds,
+                    seed=seed + j,
+                    known=(self.choices or {}).get(attribute.column),
+                )
             part, rows, out, said = _fit_attribute(
                 (table, j),
                 (features.to_numpy(dtype=float), plants),
