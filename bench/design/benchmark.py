@@ -44,6 +44,10 @@ from crystalscope.design.verdict import judge
 Array = NDArray[np.float64]
 RESULTS = Path(__file__).parents[1] / "results" / "design.jsonl"
 SYSTEM = Path(__file__).parents[2] / "examples" / "system.toml"
+FIRST, LAST = 12, 35
+"""Runs before the first proposal, and after the last one."""
+SEARCH = (60, 40)
+"""Population and generations of the true front."""
 ATTRIBUTES = ("D50", "DoA", "crystallinity")
 
 app = typer.Typer(help=__doc__)
@@ -128,20 +132,20 @@ def volume(plant: Plant, system: System, rng: np.random.Generator) -> dict[str, 
     four = _four(published, system, rng, inside=False)
     tried = Conditions.join([table.conditions, four])
     reached = hypervolume(_objectives(plant, system, tried), reference)
-    conditions = make_plan(system, 12, rng=rng, mix={1: 4, 3: 3, 5: 2, 7: 2, 9: 1})
+    conditions = make_plan(system, FIRST, rng=rng, mix={1: 4, 3: 3, 5: 2, 7: 2, 9: 1})
     mine = DoETable(system, conditions, run_plant(plant, conditions, rng=rng))
     mechanism: Mechanism | None = None
     path = []
     while True:
         path.append(hypervolume(_objectives(plant, system, mine.conditions), reference) / whole)
-        if len(mine) == 35:
+        if len(mine) == LAST:
             break
         method = DefaultTwin(folds=5, augment=False, mechanism=mechanism)
         fitted = method.fit(mine, rng=np.random.default_rng(0))
         mechanism = fitted.mechanism
         following = suggest(fitted, 1, rng=rng).conditions
         mine = mine.with_runs(following, run_plant(plant, following, rng=rng))
-    enough = [12 + i for i, v in enumerate(path) if v >= reached / whole]
+    enough = [FIRST + i for i, v in enumerate(path) if v >= reached / whole]
     return {"published": reached / whole, "at_35": path[-1], "runs_needed": enough[0] if enough else 99, "path": path}
 
 
@@ -224,7 +228,8 @@ def _true_front(plant: Plant, system: System, rng: np.random.Generator) -> Array
     start = make_plan(system, 60, rng=rng)
     truth: Any = _Truth(plant, DoETable(system, start, run_plant(plant, start)))
     fronts = [
-        optimise(truth, space, rng=rng, population=60, generations=40, inside=False) for space in spaces_of(system)
+        optimise(truth, space, rng=rng, population=SEARCH[0], generations=SEARCH[1], inside=False)
+        for space in spaces_of(system)
     ]
     return np.vstack([f.objectives for f in fronts if len(f)])
 

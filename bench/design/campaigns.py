@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bench.design.plants import Plant
 from crystalscope.design.conditions import Conditions
-from crystalscope.design.plans import make_plan
+from crystalscope.design.plans import PUBLISHED_MIX, make_plan
 from crystalscope.design.space import Space
 from crystalscope.design.system import System
 from crystalscope.design.table import DoETable
@@ -54,9 +54,9 @@ def simulated_table(
 
 
 def random_conditions(system: System, count: int, *, rng: np.random.Generator) -> Conditions:
-    """Random conditions with 0 to 4 cycles."""
+    """Random conditions of the kinds that a table has, as often: intervals hold for what is like the table."""
     parts = []
-    for s in rng.choice([1, 3, 5, 7, 9], count):
+    for s in rng.choice(list(PUBLISHED_MIX), count, p=np.array(list(PUBLISHED_MIX.values())) / 31):
         space = Space(system, int(s))
         parts.append(space.decode(rng.random((1, space.size))))
     return Conditions.join(parts)

@@ -204,7 +204,13 @@ def write_campaign(campaign: Campaign, out: Path) -> list[Path]:
                     Space(system, front.segments).decode(front.coordinates[[campaign.chosen[1]]]), system
                 )
                 written.append(write_csv(out / "profile_chosen.csv", best.profile(0).to_table()))
-    save_twin(out / "twin", twin, recipe=campaign.settings.recipe, seed=campaign.settings.seed)
+    save_twin(
+        out / "twin",
+        twin,
+        recipe=campaign.settings.recipe,
+        seed=campaign.settings.seed,
+        options=dict(campaign.settings.options),
+    )
     return written
 
 

@@ -23,7 +23,6 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _HOLD_OUT = 0.12
-_REPEATS = 20
 _LEARNERS = ("RF", "GBT", "XGBoost", "SVR")
 
 
@@ -178,6 +177,8 @@ class PublishedTwin:
         Only the corners of the grids, and 25 synthetic rows.
     augment
         Whether synthetic rows are tried (steps 6 to 8).
+    repeats
+        Of Monte Carlo cross-validation and of the bootstrap.
     known
         Choices of an earlier fit to the same table, by attribute; they are not searched again.
     """
@@ -185,6 +186,7 @@ class PublishedTwin:
     folds: int = 3
     quick: bool = False
     augment: bool = True
+    repeats: int = 20
     known: Mapping[str, PublishedChoice] | None = None
 
     def fit(self, table: DoETable, *, rng: np.random.Generator, progress: Progress | None = None) -> FittedPublished:
@@ -244,9 +246,9 @@ class PublishedTwin:
             note = f"{chosen.generator} m={chosen.count} a={alpha:g}" if alpha > 0 else "no synthetic rows"
             refined, test_score = Score(loss, np.nan, np.nan), Score.of(after(xt), y[test])
             scores.append(ModelScore(name, f"{choice.learner}, refined", refined, test_score, 1.0, note))
-        repeats = tuple(fitted(rng.permutation(train)[: round(0.8 * len(train))]) for _ in range(_REPEATS))
+        repeats = tuple(fitted(rng.permutation(train)[: round(0.8 * len(train))]) for _ in range(self.repeats))
         bootstraps, out_of_bag = [], []
-        for _ in range(_REPEATS):
+        for _ in range(self.repeats):
             draw = rng.choice(train, len(train))
             model = fitted(draw)
             left = np.setdiff1d(train, draw)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,17 @@ from crystalscope.io.tables import to_toml, write_json, write_text
 Array = NDArray[np.float64]
 
 
-def save_twin(folder: Path, twin: FittedTwin, *, recipe: str, seed: int) -> None:
+def save_twin(
+    folder: Path, twin: FittedTwin, *, recipe: str, seed: int, options: Mapping[str, Any] | None = None
+) -> None:
     """Write FOLDER: table.csv, system.toml, twin.json, and with a plant kinetics.toml and plant.npz.
+
+    Parameters
+    ----------
+    folder, twin
+        Where, and what.
+    recipe, seed, options
+        As the twin was made: `make_twin` of the recipe with the options, fitted with the seed.
 
     Raises
     ------
@@ -38,7 +48,7 @@ def save_twin(folder: Path, twin: FittedTwin, *, recipe: str, seed: int) -> None
     # All digits: models that are fitted again have to see the same numbers.
     write_text(folder / "table.csv", twin.table.to_frame().to_csv(index=False, lineterminator="\n"))
     system = twin.table.system.model_dump(exclude_none=True, exclude_defaults=True)
-    settings: dict[str, Any] = {"version": __version__, "recipe": recipe, "seed": seed}
+    settings: dict[str, Any] = {"version": __version__, "recipe": recipe, "seed": seed, "options": dict(options or {})}
     if isinstance(twin, FittedDefault):
         settings["augment"] = bool(twin.refinements)
         settings["synthetic"] = {n: _augmentation(r.choice) for n, r in twin.refinements.items()}
@@ -74,7 +84,7 @@ def load_twin(folder: str | Path) -> FittedTwin:
     except (OSError, ValueError) as e:
         raise ReadError(f"expected a twin in {folder}: {e}; give the folder RUN/twin of `crystalscope design`") from e
     table = read_doe(folder / "table.csv", load_system(folder / "system.toml"))
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = dict(settings["options"])
     if settings["recipe"] == "default":
         given["augment"] = settings["augment"]
         given["choices"] = {n: _read_augmentation(a) for n, a in settings["synthetic"].items()}
