@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from crystalscope.cli import app
 from crystalscope.config import AnalyzeConfig, SignalMap
 from crystalscope.core import EVENT_FIELDS, FRAME_COLUMNS, PARTICLE_COLUMNS, TRUTH_COLUMNS, Column
+from crystalscope.design.system import Attribute, Factor, PlantSettings, Profile, System
 from crystalscope.events import MSZW_COLUMNS
 from crystalscope.phase import POINT_COLUMNS
 from crystalscope.plant.batch import Numerics
@@ -146,6 +147,25 @@ def plant() -> str:
     return "\n".join(out) + "\n"
 
 
+def design() -> str:
+    """Settings of the system of a design."""
+    out = [
+        "# The system of a design",
+        "",
+        "The TOML file for `crystalscope design DOE.csv --system FILE`. Unknown keys are refused.",
+    ]
+    for title, model in (
+        ("The file", System),
+        ("[[factors]]", Factor),
+        ("[profile]", Profile),
+        ("[[attributes]]", Attribute),
+        ("[plant]", PlantSettings),
+    ):
+        out += ["", f"## {title}", "", inspect.getdoc(model) or "", "", *settings_table(model)]
+    out += ["", "`[solubility]`: as in [kinetics](plant.md).", ""]
+    return "\n".join(out)
+
+
 def columns() -> str:
     """Files and columns of a run."""
 
@@ -259,6 +279,7 @@ if __name__ == "__main__":
         ("command-line", commands()),
         ("scenes", scenes()),
         ("plant", plant()),
+        ("design", design()),
         ("events", events()),
     ):
         (HERE / f"{name}.md").write_text(page, encoding="utf-8")

@@ -8,6 +8,8 @@ import numpy as np
 
 from crystalscope.config import PrepareConfig
 from crystalscope.core import Image
+from crystalscope.design.base import FittedTwin, Twin
+from crystalscope.design.table import DoETable
 from crystalscope.errors import InputError
 from crystalscope.prepare import Prepared, prepare
 from crystalscope.segment.base import Segmentation, Segmenter
@@ -48,6 +50,40 @@ def check_segmenter(segmenter: Segmenter) -> None:
         )
         if not same:
             raise InputError("expected the same particles from a second call in another thread, got others")
+
+
+def check_twin(twin: Twin, table: DoETable) -> None:
+    """Check that a twin keeps the contract; a test of the package that brings it calls this.
+
+    Fitted twice with the same numbers it predicts the same; means lie in their intervals and intervals grow with the
+    level; held-out predictions are there for every measured value and for none else; quick estimates agree with
+    predictions; distances are not negative.
+
+    Raises
+    ------
+    InputError
+        With what was expected and what came.
+    """
+    first, again = (twin.fit(table, rng=np.random.default_rng(1)) for _ in range(2))
+    if not isinstance(first, FittedTwin):
+        raise InputError(f"expected fit to give a fitted twin, got {type(first).__name__}")
+    narrow, wide = first.predict(table.conditions, level=0.5), first.predict(table.conditions, level=0.9)
+    second = again.predict(table.conditions, level=0.9)
+    quick = first.estimate(table.conditions)[0]
+    names = [a.column for a in table.system.attributes]
+    for k, name in enumerate(first.attributes):
+        if not np.array_equal(wide[name].upper, second[name].upper):
+            raise InputError(f"expected the same {name} from a second fit with the same numbers, got others")
+        width = [p[name].upper - p[name].lower for p in (narrow, wide)]
+        if bool(np.any(width[1] < width[0] - 1e-9)):
+            raise InputError(f"expected intervals of {name} that grow with the level, got narrower ones")
+        measured = np.isfinite(table.values[:, names.index(name)])
+        if not np.array_equal(np.isfinite(first.held_out[name]), measured):
+            raise InputError(f"expected a held-out {name} for every measured row and no other")
+        if not np.allclose(quick[:, k], wide[name].mean):
+            raise InputError(f"expected the same means of {name} from estimate and predict, got others")
+    if bool(np.any(first.distance(table.conditions) < 0)):
+        raise InputError("expected distances of 0 and more")
 
 
 def _picture(kind: str, shape: tuple[int, int]) -> Prepared:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from crystalscope import __version__
-from crystalscope.cli import chords, dataset, impurity, plant, scenes, size, train
+from crystalscope.cli import chords, dataset, design, impurity, plant, scenes, size, train
 from crystalscope.cli.common import errors, progress
 from crystalscope.cli.events import events
 from crystalscope.cli.solubility import solubility
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.add_typer(chords.app, name="chords")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(impurity.app, name="impurity")
+app.add_typer(design.app, name="design")
 app.add_typer(plant.app, name="plant")
 app.add_typer(scenes.app, name="scenes")
 app.add_typer(size.app, name="size")

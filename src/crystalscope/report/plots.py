@@ -24,7 +24,7 @@ _MOST_STEPS = 400
 _MOST_LINES = 150
 
 
-def _svg(alt: str) -> Callable[[Callable[_P, Any]], Callable[_P, str]]:
+def svg(alt: str) -> Callable[[Callable[_P, Any]], Callable[_P, str]]:
     """Turns a function that draws a matplotlib figure into one that returns SVG text with an alternative text."""
 
     def wrap(draw: Callable[_P, Any]) -> Callable[_P, str]:
@@ -64,7 +64,7 @@ def _inline(text: str, alt: str) -> str:
     return head + text[text.index(">") + 1 :]
 
 
-@_svg("Cumulative distributions by number (Q0) and by volume (Q3), with D10, D50, D90 and their intervals")
+@svg("Cumulative distributions by number (Q0) and by volume (Q3), with D10, D50, D90 and their intervals")
 def cumulative(points: pd.DataFrame, summary: dict[str, Any]) -> Any:
     """Q0 and Q3 with D10, D50, D90, their intervals and the log-normal fit of Q3.
 
@@ -121,7 +121,7 @@ def _lognormal(axis: Any, size: Array, fit: dict[str, Any]) -> None:
         axis.plot(t, q3, "--", color=GREY, lw=1, label="log-normal, least squares")
 
 
-@_svg("Densities by number (q0) and by volume (q3): classes, kernel estimate, and the largest particle of each class")
+@svg("Densities by number (q0) and by volume (q3): classes, kernel estimate, and the largest particle of each class")
 def density(points: pd.DataFrame, table: pd.DataFrame, summary: dict[str, Any]) -> Any:
     """q0 and q3 by classes and by kernel, and the largest particle of every class.
 
@@ -163,7 +163,7 @@ def density(points: pd.DataFrame, table: pd.DataFrame, summary: dict[str, Any]) 
     return figure
 
 
-@_svg("Distributions of aspect ratio, form factor, solidity and length to width by number")
+@svg("Distributions of aspect ratio, form factor, solidity and length to width by number")
 def shapes(particles: pd.DataFrame) -> Any:
     """Distributions of shape descriptors by number, with their medians.
 
@@ -190,7 +190,7 @@ def shapes(particles: pd.DataFrame) -> Any:
     return figure
 
 
-@_svg("Joint distribution of length and width by number")
+@svg("Joint distribution of length and width by number")
 def joint(length: Array, width: Array, *, unit: str) -> Any:
     """Length against width, by number, on logarithmic axes.
 
@@ -229,7 +229,7 @@ def joint(length: Array, width: Array, *, unit: str) -> Any:
     return figure
 
 
-@_svg("Over the run: particles per frame, median size, coverage and focus, and the temperature where it is known")
+@svg("Over the run: particles per frame, median size, coverage and focus, and the temperature where it is known")
 def trends(frames: pd.DataFrame, particles: pd.DataFrame, *, size: str, unit: str) -> Any:
     """Count, median size, coverage and focus over time, or over the frames where there are no times.
 

@@ -1,0 +1,1 @@
+"""Table of experiments -> twin -> Pareto front -> recipe and next experiments."""
