@@ -64,7 +64,7 @@ SECOND = Schedule(
 )
 """Of the second look, on the pictures of the last stage."""
 LIMITS = (
-    "Crossing needles at the highest loading: 54 % are found, 39 % with a length within 10 %.",
+    "Crossing needles at the highest loading: 65 % are found, 44 % with a length within 10 %.",
     "Agglomerates of touching crystals often come out as their members.",
     "Trained on transmitted, reflected and polarised light as rendered; other optics (holography, fluorescence) not.",
     "Below 8 px across nothing is counted; lengths of needles thinner than 3 px are not to be trusted.",
