@@ -3,6 +3,9 @@
 python -m bench.crystals.lifted train --out DIR --steps N DATASET …
 python -m bench.crystals.lifted score DIR NAME=FOLDER …
 
+Both designs are trained from nothing on the same samples in as many steps, and scored by one look at a picture, each at
+the limit of its score that serves it best.
+
 The same trunk as `crystals`, whose fine branch gives a map of the cores of bodies for each direction of the length
 and one for compact bodies. Bodies are the connected regions of a map, grown back by what makes a core; one body found
 in two neighbouring maps counts once. No boxes, no scores but the mean of the map.
@@ -15,6 +18,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,13 +28,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.crystals.evaluate import read_set, scores_of
+from crystalscope.config import load_config
 from crystalscope.core import Instances
+from crystalscope.learn.export import export_crystals, export_second
 from crystalscope.learn.net import FINE, PYRAMID, Conv, CrystalNet
-from crystalscope.learn.samples import Target, batches, load_truth
-from crystalscope.learn.train import Schedule, _rate
+from crystalscope.learn.samples import Target, Truth, batches, load_truth
+from crystalscope.learn.second import SecondNet
+from crystalscope.learn.train import Schedule, _rate, train
 from crystalscope.prepare import Prepared
 from crystalscope.segment.base import Segmentation
+from crystalscope.segment.crystals import CrystalsSegmenter
 from crystalscope.segment.layout import SLENDER, levels_of_grey, normalised
+from crystalscope.segment.masks import Mask, suppressed
+from crystalscope.segment.second import second_path
 
 BINS = 8
 STRIDE = 2
@@ -100,10 +110,26 @@ def wanted(targets: list[Target], size: int) -> tuple[NDArray[np.float32], NDArr
     return maps.astype(np.float32), weight.astype(np.float32)
 
 
-def train(folders: list[Path], out: Path, steps: int, seed: int = 0) -> None:
+PIXELS = 2 * 320 * 320
+
+
+def train_slots(truths: list[Truth], out: Path, steps: int) -> None:
+    """Train the network as it is taken, and write OUT/slots.onnx."""
+    schedule = Schedule(steps=steps, pixels=PIXELS, average=0.99)
+    net = train(truths, out / "slots", schedule=schedule, report=_told)
+    export_crystals(net, out / "slots.onnx", card={})
+    # The file has to be there; its second look is not used.
+    export_second(SecondNet(), second_path(out / "slots.onnx"), card={})
+
+
+def _told(step: int, parts: dict[str, float]) -> None:
+    if step % 100 == 0:
+        print("slots", step, round(parts["loss"], 3), flush=True)
+
+
+def train_lifted(truths: list[Truth], out: Path, steps: int, seed: int = 0) -> None:
     """Train and write OUT/lifted.pt."""
-    truths = [t for f in folders for t in load_truth(f)]
-    schedule = Schedule(steps=steps, seed=seed)
+    schedule = Schedule(steps=steps, pixels=PIXELS, seed=seed)
     torch.manual_seed(seed)
     net = LiftedNet()
     optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.rate, weight_decay=schedule.decay)
@@ -124,10 +150,17 @@ def train(folders: list[Path], out: Path, steps: int, seed: int = 0) -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimiser.step()
-        if step % 50 == 0:
-            print(step, round(float(loss.detach()), 3), flush=True)
+        if step % 100 == 0:
+            print("lifted", step, round(float(loss.detach()), 3), flush=True)
     out.mkdir(parents=True, exist_ok=True)
     torch.save(net.state_dict(), out / "lifted.pt")
+
+
+class OneLook(CrystalsSegmenter):
+    """The network as it is taken, without its second look."""
+
+    def _judged(self, grey: NDArray[np.float32], masks: list[Mask]) -> list[Mask]:
+        return suppressed([m for m in masks if m.score >= self.config.crystals.least_score])
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,21 +215,30 @@ def main() -> None:
     fit = actions.add_parser("train")
     fit.add_argument("datasets", nargs="+", type=Path)
     fit.add_argument("--out", type=Path, required=True)
-    fit.add_argument("--steps", type=int, default=1200)
+    fit.add_argument("--steps", type=int, default=800)
     score = actions.add_parser("score")
     score.add_argument("folder", type=Path)
     score.add_argument("sets", nargs="+", help="NAME=FOLDER")
     args = parser.parse_args()
     if args.action == "train":
-        train(args.datasets, args.out, args.steps)
+        truths = [t for f in args.datasets for t in load_truth(f)]
+        args.out.mkdir(parents=True, exist_ok=True)
+        train_slots(truths, args.out, args.steps)
+        train_lifted(truths, args.out, args.steps)
         return
     net = LiftedNet()
     net.load_state_dict(torch.load(args.folder / "lifted.pt", weights_only=True))
-    segmenter = LiftedSegmenter(net.eval())
+    slots = {"weights": str(args.folder / "slots.onnx")}
+    designs: list[tuple[str, list[Any]]] = [
+        ("slots", [OneLook(load_config(crystals=slots | {"least_score": s})) for s in (0.15, 0.3, 0.45)]),
+        ("lifted", [LiftedSegmenter(net.eval(), threshold) for threshold in (0.35, 0.5, 0.65)]),
+    ]
     for given in args.sets:
         name, _, folder = given.partition("=")
-        scores, _ = scores_of(segmenter, *read_set(Path(folder), "*"))
-        print(name, json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in scores.items()}), flush=True)
+        for design, segmenters in designs:
+            scores, _ = max((scores_of(s, *read_set(Path(folder), "*")) for s in segmenters), key=lambda r: r[0]["f1"])
+            kept = {k: scores[k] for k in ("f1", "precision", "recall", "AP50:95", "crystal_iou", "found", "whole")}
+            print(name, design, json.dumps({k: round(float(v), 3) for k, v in kept.items()}), flush=True)
 
 
 if __name__ == "__main__":

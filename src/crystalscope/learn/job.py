@@ -23,6 +23,7 @@ from crystalscope.io.manifest import Manifest
 from crystalscope.io.tables import write_csv
 from crystalscope.learn.evaluate import evaluate
 from crystalscope.learn.export import export_crystals, export_second, load_onnx, load_second_onnx
+from crystalscope.learn.guesses import with_guesses
 from crystalscope.learn.plots import write_curve, write_overlays
 from crystalscope.learn.samples import Truth, describe, load_truth
 from crystalscope.learn.train import Schedule, schedule_card, train, train_second
@@ -120,12 +121,10 @@ def train_crystals(
         own += load_truth(data, files=learnt)
         held.pictures.update(kept.pictures)
         held.truth.update(kept.truth)
-    mixed, checked = list(own), Held({}, {})
+    known, checked = list[Truth](), Held({}, {})
     if rehearse:
         known, checked = _rehearsal(out / "rehearsal", rehearse, seed=schedule.seed, report=report)
-        # Own pictures and rendered ones in the proportion wanted, by repeating the fewer.
-        ratio = _OWN_SHARE / (1 - _OWN_SHARE) * len(known) / len(own)
-        mixed = own * max(1, round(ratio)) + known * max(1, round(1 / ratio))
+    mixed = _mixed(own, known)
     before: dict[str, Any] = {}
     found_before: dict[str, Annotated] = {}
     if base is not None:
@@ -140,7 +139,7 @@ def train_crystals(
     again = replace(SECOND if base is None else SECOND_TUNING, seed=schedule.seed)
     again = replace(again, steps=min(again.steps, schedule.steps))
     looked = train_second(
-        mixed,
+        mixed if base is None else _mixed(with_guesses(own, base), with_guesses(known, base)),
         out / "second",
         schedule=again,
         start=None if base is None else load_second_onnx(second_path(base)),
@@ -173,6 +172,14 @@ def train_crystals(
     if held.truth:
         write_overlays(out / "held-back.png", held.pictures, held.truth, found_before, found_after)
     return card
+
+
+def _mixed(own: list[Truth], known: list[Truth]) -> list[Truth]:
+    """Own pictures and rendered ones in the proportion wanted, by repeating the fewer."""
+    if not known:
+        return list(own)
+    ratio = _OWN_SHARE / (1 - _OWN_SHARE) * len(known) / len(own)
+    return own * max(1, round(ratio)) + known * max(1, round(1 / ratio))
 
 
 def divided(data: Dataset, *, held_back: float, seed: int) -> tuple[set[str], Held]:

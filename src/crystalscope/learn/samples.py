@@ -18,7 +18,7 @@ from crystalscope.datasets import Dataset, open_dataset
 from crystalscope.errors import InputError
 from crystalscope.io.pictures import to_grey
 from crystalscope.measure.outline import outlines
-from crystalscope.segment.layout import levels_of, levels_of_grey, normalised, oriented_box, slots_of
+from crystalscope.segment.layout import Box, levels_of, levels_of_grey, normalised, oriented_box, slots_of
 
 GRID = 24
 """Points across and along a body's box at which its mask is compared."""
@@ -46,12 +46,15 @@ class Truth:
         (n,) position in `core.KINDS`.
     use
         (n,) 1: to be found; 0: neither right nor wrong; -1: not to be found (a ghost).
+    guesses
+        What a first look took for bodies: boxes, and the position of the body in `outlines`, None where there is none.
     """
 
     grey: NDArray[np.float32]
     outlines: list[list[NDArray[np.float32]]]
     kind: NDArray[np.int64]
     use: NDArray[np.int64]
+    guesses: tuple[tuple[Box, int | None], ...] = ()
 
     @cached_property
     def extents(self) -> NDArray[np.float64]:
@@ -62,6 +65,14 @@ class Truth:
     def levels(self) -> NDArray[np.float64]:
         """Percentiles of the whole picture, see `segment.layout.normalised`."""
         return levels_of_grey(self.grey[::3, ::3])
+
+
+@dataclass(frozen=True, eq=False)
+class Guess:
+    """What a first look took for a body in a sample: its box, and the body's polygons (none where there is none)."""
+
+    box: Box
+    outline: list[NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +160,7 @@ def _blur_ratio(table: pd.DataFrame) -> dict[int, tuple[float, float, float]]:
 
 def sample(
     truth: Truth, *, size: int, rng: np.random.Generator, widest: float = 2.0
-) -> tuple[NDArray[np.float32], list[Target]]:
+) -> tuple[NDArray[np.float32], list[Target], list[Guess]]:
     """A square cut of a picture, turned, mirrored, scaled and with other grey levels.
 
     Parameters
@@ -165,7 +176,7 @@ def sample(
 
     Returns
     -------
-    (size, size) as the network sees it, and the bodies in it.
+    (size, size) as the network sees it, the bodies in it, and the guesses of a first look.
     """
     rows, columns = truth.grey.shape
     scale = math.exp(rng.uniform(-1, 1) * math.log(widest))
@@ -197,12 +208,19 @@ def sample(
     cut = cv2.warpAffine(source, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=ground)
     inside = cv2.warpAffine(np.ones_like(source, dtype=np.uint8), matrix, (size, size), flags=cv2.INTER_NEAREST)
     targets = []
-    for k, parts in enumerate(truth.outlines):
-        moved = [p @ linear.T.astype(np.float32) + shift.astype(np.float32) for p in parts]
+    placed = [[p @ linear.T.astype(np.float32) + shift.astype(np.float32) for p in parts] for parts in truth.outlines]
+    for k, moved in enumerate(placed):
         target = _target(moved, inside, int(truth.kind[k]), int(truth.use[k]), size)
         if target is not None:
             targets.append(target)
-    return _regraded(cut, truth.levels, rng), targets
+    guesses = []
+    for box, body in truth.guesses:
+        x, y = linear @ [box.x, box.y] + shift
+        if 0 < x < size and 0 < y < size:
+            along = linear @ [math.cos(box.angle), math.sin(box.angle)]
+            there = Box(float(x), float(y), box.length * scale, box.width * scale, math.atan2(along[1], along[0]))
+            guesses.append(Guess(there, [] if body is None else placed[body]))
+    return _regraded(cut, truth.levels, rng), targets, guesses
 
 
 def _target(
@@ -286,7 +304,7 @@ def batches(
     """`count` samples: (count, 1, size, size) and their bodies."""
     pictures, all_targets = [], []
     for _ in range(count):
-        picture, targets = sample(truths[int(rng.integers(len(truths)))], size=size, rng=rng, widest=widest)
+        picture, targets, _ = sample(truths[int(rng.integers(len(truths)))], size=size, rng=rng, widest=widest)
         pictures.append(picture)
         all_targets.append(targets)
     return np.stack(pictures)[:, None], all_targets

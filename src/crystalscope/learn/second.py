@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crystalscope.learn.net import Conv, fuse
-from crystalscope.learn.samples import Target, Truth, sample
+from crystalscope.learn.samples import Guess, Target, Truth, sample
 from crystalscope.segment.layout import Box, oriented_box
 from crystalscope.segment.patches import ACROSS, ALONG, Pyramid, to_picture
 
@@ -67,7 +67,10 @@ class Patches:
 
 
 def patches(truths: Sequence[Truth], *, size: int, pictures: int, most: int, rng: np.random.Generator) -> Patches:
-    """Patches around bodies of some samples, their boxes shaken, and around what is no body.
+    """Patches around bodies of some samples and around what is no body.
+
+    Where a first look has guessed (`Truth.guesses`), half of the patches are its guesses; the others are boxes of the
+    bodies, shaken, and boxes that are surely wrong.
 
     Parameters
     ----------
@@ -84,21 +87,27 @@ def patches(truths: Sequence[Truth], *, size: int, pictures: int, most: int, rng
     masks: list[NDArray[np.float32]] = []
     bodies: list[bool] = []
     for _ in range(pictures):
-        grey, targets = sample(truths[int(rng.integers(len(truths)))], size=size, rng=rng)
+        grey, targets, guesses = sample(truths[int(rng.integers(len(truths)))], size=size, rng=rng)
         pyramid = Pyramid(grey)
         real = [t for t in targets if t.use == 1]
         share = most // pictures
-        for k in rng.permutation(len(real))[:share]:
-            box = _shaken(_box(real[k]), rng)
-            patch = pyramid.patch(box)
+        taken = _some(guesses, 2 * share // 3, rng)
+        share -= len(taken) // 2
+        taken += [Guess(_shaken(_box(real[k]), rng), real[k].outline) for k in rng.permutation(len(real))[:share]]
+        taken += [Guess(box, []) for box in _wrong(targets, size, max(1, share // 3), rng)]
+        for guess in taken:
+            patch = pyramid.patch(guess.box)
             seen.append(patch)
-            masks.append(_rasterised(real[k], box) * (patch[1] > 0))
-            bodies.append(True)
-        for box in _wrong(targets, size, max(1, share // 3), rng):
-            seen.append(pyramid.patch(box))
-            masks.append(np.zeros((ACROSS, ALONG), dtype=np.float32))
-            bodies.append(False)
+            masks.append(_rasterised(guess.outline, guess.box) * (patch[1] > 0))
+            bodies.append(bool(guess.outline))
     return Patches(np.stack(seen), np.stack(masks), np.array(bodies))
+
+
+def _some(guesses: Sequence[Guess], count: int, rng: np.random.Generator) -> list[Guess]:
+    """Guesses at random, wrong ones half of them where there are as many: they are fewer and tell more."""
+    right, wrong = [g for g in guesses if g.outline], [g for g in guesses if not g.outline]
+    chosen = [wrong[k] for k in rng.permutation(len(wrong))[: count // 2]]
+    return chosen + [right[k] for k in rng.permutation(len(right))[: count - len(chosen)]]
 
 
 def _box(target: Target) -> Box:
@@ -178,7 +187,7 @@ def _pair(one: Box, others: Sequence[Box]) -> Box | None:
 
 def _half(one: Box, rng: np.random.Generator) -> Box:
     """One end of a body."""
-    share = rng.uniform(0.3, 0.5)
+    share = rng.uniform(0.15, 0.35)
     side = rng.choice([-0.5, 0.5]) * (1 - share) * one.length
     c, s = math.cos(one.angle), math.sin(one.angle)
     return replace(one, x=one.x + side * c, y=one.y + side * s, length=share * one.length)
@@ -190,15 +199,13 @@ def _alike(a: Box, b: Box) -> bool:
     return near and 0.6 < a.length / b.length < 1.7 and 0.55 < (a.length * a.width) / (b.length * b.width) < 1.9
 
 
-def _rasterised(target: Target, box: Box) -> NDArray[np.float32]:
-    """The body's mask on the samples of a patch."""
+def _rasterised(outline: Sequence[NDArray[np.float32]], box: Box) -> NDArray[np.float32]:
+    """A body's mask on the samples of a patch."""
     matrix = to_picture(box)
     back = np.linalg.inv(matrix[:, :2])
     fine = 3
     canvas = np.zeros((ACROSS * fine, ALONG * fine), dtype=np.uint8)
-    polygons = [
-        np.round((((p - matrix[:, 2]) @ back.T + 0.5) * fine - 0.5) * 16).astype(np.int32) for p in target.outline
-    ]
+    polygons = [np.round((((p - matrix[:, 2]) @ back.T + 0.5) * fine - 0.5) * 16).astype(np.int32) for p in outline]
     cv2.fillPoly(canvas, polygons, 1, shift=4)
     small = cv2.resize(canvas * np.uint8(255), (ALONG, ACROSS), interpolation=cv2.INTER_AREA)
     return (small > 127).astype(np.float32)

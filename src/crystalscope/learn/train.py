@@ -244,6 +244,7 @@ def _of(truths: Sequence[Truth]) -> bytes:
     digest = hashlib.sha256()
     for t in truths:
         digest.update(t.grey[::16, ::16].tobytes() + t.use.tobytes() + t.kind.tobytes())
+        digest.update(repr([(round(b.x), round(b.y), body) for b, body in t.guesses]).encode())
     return digest.digest()
 
 

@@ -99,21 +99,24 @@ class CrystalsSegmenter:
         inside = None if picture.field.disc is None else picture.field.mask()
         seen = picture.grey[::3, ::3] if inside is None else picture.grey[inside][::9]
         grey = normalised(picture.grey, levels_of_grey(seen))
-        shape = grey.shape
-        masks = self._seen_at(grey, self.scale)
-        if min(shape) * self.scale * _COARSE >= _MULTIPLE:
-            # Large bodies once more from afar, where both their sides are close together.
-            masks += [m for m in self._seen_at(grey, self.scale * _COARSE) if m.size * self.scale >= _LARGE]
-        masks = self._judged(grey, masks)
+        masks = self._judged(grey, self.guesses(grey))
         if inside is not None:
             masks = [m for m in (within(m, inside) for m in masks) if m is not None]
-        large = [m for m in masks if np.count_nonzero(m.crop) >= self.config.post.min_area_px]
+        large = [m for m in masks if m.area >= self.config.post.min_area_px]
         instances = with_sharpness(to_instances(large, picture.field), picture, self.config)
         if self.config.focus.gate:
             sharp = np.nan_to_num(instances.focus * widest_edges(instances, self.config), nan=1.0) >= 1
             instances = replace(instances, in_focus=sharp)
         gated = len(masks) - len(large)
         return Segmentation(instances, gated, f"crystals, {self.config.crystals.precision}, scale {self.scale:.3g}")
+
+    def guesses(self, grey: Floats) -> list[Mask]:
+        """What the first look takes for bodies in a picture as `layout.normalised` gives it, (rows, columns)."""
+        masks = self._seen_at(grey, self.scale)
+        if min(grey.shape) * self.scale * _COARSE >= _MULTIPLE:
+            # Large bodies once more from afar, where both their sides are close together.
+            masks += [m for m in self._seen_at(grey, self.scale * _COARSE) if m.size * self.scale >= _LARGE]
+        return masks
 
     def _judged(self, grey: Floats, masks: list[Mask]) -> list[Mask]:
         """Bodies after the second look that are sure enough, each once."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -45,10 +47,15 @@ class Mask:
     y: float
     quality: float = 0.0
 
+    @cached_property
+    def area(self) -> int:
+        """Pixels."""
+        return int(np.count_nonzero(self.crop))
+
     @property
     def size(self) -> float:
         """Diameter of equal area, px."""
-        return 2 * math.sqrt(np.count_nonzero(self.crop) / math.pi)
+        return 2 * math.sqrt(self.area / math.pi)
 
     @property
     def r1(self) -> int:
@@ -81,22 +88,43 @@ def trimmed(crop: NDArray[np.uint8], r0: int, c0: int) -> tuple[NDArray[np.uint8
 
 def suppressed(masks: list[Mask]) -> list[Mask]:
     """Of masks that are much alike the best one, in the order of the picture."""
-    kept: list[Mask] = []
-    for mask in sorted(masks, key=lambda m: (-m.score, m.r0, m.c0)):
-        if all(iou(mask, other) <= _SAME for other in kept):
-            kept.append(mask)
-    return sorted(kept, key=lambda m: (m.r0, m.c0, m.score))
+    ordered = sorted(masks, key=lambda m: (-m.score, m.r0, m.c0))
+    extents = extents_of(ordered)
+    kept: list[int] = []
+    for k, mask in enumerate(ordered):
+        # Most of the larger one must be shared, which the common part of their boxes limits.
+        near = may_share(extents[k], extents[kept]) > _SAME * np.maximum(mask.area, extents[kept, 4])
+        if all(iou(mask, ordered[kept[n]]) <= _SAME for n in np.flatnonzero(near)):
+            kept.append(k)
+    return sorted((ordered[k] for k in kept), key=lambda m: (m.r0, m.c0, m.score))
+
+
+def extents_of(masks: Sequence[Mask]) -> NDArray[np.int64]:
+    """(n, 5) first row, first column, row and column behind the last, and area of some masks."""
+    return np.array([(m.r0, m.c0, m.r1, m.c1, m.area) for m in masks], dtype=np.int64).reshape(-1, 5)
+
+
+def may_share(one: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) pixels that the bounding box of a mask has in common with those of others, rows of `extents_of`."""
+    rows = np.minimum(one[2], others[:, 2]) - np.maximum(one[0], others[:, 0])
+    columns = np.minimum(one[3], others[:, 3]) - np.maximum(one[1], others[:, 1])
+    return np.maximum(rows, 0) * np.maximum(columns, 0)
+
+
+def shared_pixels(a: Mask, b: Mask) -> int:
+    """Pixels that two masks have in common."""
+    r0, c0, r1, c1 = max(a.r0, b.r0), max(a.c0, b.c0), min(a.r1, b.r1), min(a.c1, b.c1)
+    if r0 >= r1 or c0 >= c1:
+        return 0
+    one = a.crop[r0 - a.r0 : r1 - a.r0, c0 - a.c0 : c1 - a.c0]
+    two = b.crop[r0 - b.r0 : r1 - b.r0, c0 - b.c0 : c1 - b.c0]
+    return int(np.count_nonzero(one & two))
 
 
 def iou(a: Mask, b: Mask) -> float:
     """Shared pixels over all pixels of two masks."""
-    r0, c0, r1, c1 = max(a.r0, b.r0), max(a.c0, b.c0), min(a.r1, b.r1), min(a.c1, b.c1)
-    if r0 >= r1 or c0 >= c1:
-        return 0.0
-    one = a.crop[r0 - a.r0 : r1 - a.r0, c0 - a.c0 : c1 - a.c0]
-    two = b.crop[r0 - b.r0 : r1 - b.r0, c0 - b.c0 : c1 - b.c0]
-    both = int(np.count_nonzero(one & two))
-    return both / (int(np.count_nonzero(a.crop)) + int(np.count_nonzero(b.crop)) - both)
+    both = shared_pixels(a, b)
+    return both / (a.area + b.area - both)
 
 
 def unscaled(mask: Mask, scale: float, shape: tuple[int, int]) -> Mask | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import cv2
@@ -19,6 +20,7 @@ from crystalscope.errors import InputError, ReadError  # noqa: E402
 from crystalscope.io.manifest import Manifest, read_manifest, write_manifest  # noqa: E402
 from crystalscope.learn.evaluate import found_in  # noqa: E402
 from crystalscope.learn.export import export_crystals, export_second, load_onnx, load_second_onnx  # noqa: E402
+from crystalscope.learn.guesses import with_guesses  # noqa: E402
 from crystalscope.learn.job import divided, train_crystals  # noqa: E402
 from crystalscope.learn.loss import crystal_loss  # noqa: E402
 from crystalscope.learn.net import CrystalNet, fused  # noqa: E402
@@ -27,8 +29,11 @@ from crystalscope.learn.second import SecondNet, fused_second, patches, second_l
 from crystalscope.learn.train import Schedule, train, train_second  # noqa: E402
 from crystalscope.scenes import preset, scenes_of  # noqa: E402
 from crystalscope.segment.crystals import CrystalsSegmenter  # noqa: E402
+from crystalscope.segment.layout import Box  # noqa: E402
+from crystalscope.segment.masks import Mask  # noqa: E402
 from crystalscope.segment.patches import ACROSS, ALONG  # noqa: E402
 from crystalscope.segment.second import second_path  # noqa: E402
+from crystalscope.weights import weights_path  # noqa: E402
 
 TINY = Schedule(steps=4, sizes=(64, 96), pixels=2 * 96 * 96, checkpoint_every=2)
 
@@ -106,6 +111,48 @@ def test_patches_hold_bodies_and_what_is_none(small_set):
     assert (batch.mask * (1 - batch.seen[:, 1])).max() == 0
 
 
+def test_guesses_turn_with_their_picture_and_know_their_body(small_set, untrained):
+    body = np.array([(60, 70), (100, 70), (100, 90), (60, 90)], dtype=np.float32)
+    other = body + np.array([20, -40], dtype=np.float32)
+    grey = np.full((160, 200), 0.5, dtype=np.float32)
+    guesses = ((Box(80.0, 80.0, 40.0, 20.0, 0.0), 0), (Box(20.0, 20.0, 12.0, 10.0, 0.0), None))
+    truth = Truth(grey, [[body], [other]], np.zeros(2, np.int64), np.ones(2, np.int64), guesses)
+    rng = np.random.default_rng(0)
+    right = wrong = 0
+    for _ in range(30):
+        for guess in sample(truth, size=160, rng=rng)[2]:
+            if not guess.outline:
+                wrong += 1
+                continue
+            right += 1
+            middle = guess.outline[0].mean(axis=0)
+            assert np.allclose(middle, [guess.box.x, guess.box.y], atol=0.01)
+            edge = guess.outline[0][1] - guess.outline[0][0]
+            assert np.hypot(*edge) == pytest.approx(guess.box.length, rel=1e-3)
+            assert abs(math.sin(math.atan2(edge[1], edge[0]) - guess.box.angle)) < 1e-3
+    assert right > 10
+    assert wrong > 0
+    batch = patches([truth], size=160, pictures=4, most=24, rng=rng)
+    assert batch.body.any()
+
+
+def test_guesses_of_a_first_look(monkeypatch):
+    square = np.array([(0, 0), (20, 0), (20, 20), (0, 20)], dtype=np.float32)
+    outlines = [[square + d] for d in ([10, 10], [30, 10], [100, 60], [100, 10])]
+    use = np.array([1, 1, 0, -1])
+    truth = Truth(np.full((100, 140), 0.5, np.float32), outlines, np.zeros(4, np.int64), use)
+
+    def block(r0, c0, rows, columns):
+        return Mask(r0, c0, np.ones((rows, columns), np.uint8), 0.5, 0, 0.0, 0.0)
+
+    found = [block(11, 11, 18, 18), block(10, 10, 20, 40), block(60, 100, 20, 20), block(10, 100, 20, 20)]
+    monkeypatch.setattr(CrystalsSegmenter, "guesses", lambda self, grey: found)
+    told = with_guesses([truth], weights_path("crystals"))[0].guesses
+    # One body; two as one; one that neither counts nor is wrong says nothing; a ghost.
+    assert [body for _, body in told] == [0, None, None]
+    assert told[0][0].length == pytest.approx(18)
+
+
 def test_second_look_learns_and_goes_on(small_set, tmp_path):
     truths = load_truth(small_set)
     batch = patches(truths, size=128, pictures=4, most=16, rng=np.random.default_rng(0))
@@ -147,7 +194,7 @@ def test_samples_keep_outlines_on_their_bodies():
     rng = np.random.default_rng(0)
     alike = []
     for _ in range(60):
-        picture, targets = sample(truth, size=96, rng=rng)
+        picture, targets, _ = sample(truth, size=96, rng=rng)
         assert picture.shape == (96, 96)
         assert picture.dtype == np.float32
         for t in targets:
