@@ -1,6 +1,6 @@
 """The comparison of the paper on two sieve fractions: python -m bench.semantic.compare DIR --out RUN [--docs].
 
-DIR is written by `python -m bench.semantic.fractions`. Every method analyses the same pictures; sizes are those of
+DIR is written by `python -m bench.semantic.fractions`. A run that is there is taken as it is. Every method analyses the same pictures; sizes are those of
 whole crystals (none that the edge cuts, no agglomerates). Writes results.json and plots; `--docs` puts the plots into
 docs/images.
 """
@@ -63,7 +63,8 @@ def found_by(config: AnalyzeConfig, folder: Path, run: Path) -> Sizes:
     """Whole crystals that a method finds."""
     scale = open_dataset(folder).manifest.pixel_size_um
     settled = config.model_copy(update={"input": config.input.model_copy(update={"pixel_size_um": scale})})
-    analyze(folder / "images", run, config=settled)
+    if not (run / "particles.parquet").exists():
+        analyze(folder / "images", run, config=settled)
     table = read_table(run / "particles.parquet", where="in_focus AND NOT touches_border AND kind = 'crystal'")
     return Sizes(table["ecd_um"].to_numpy(dtype=float), table["width_um"].to_numpy(dtype=float))
 

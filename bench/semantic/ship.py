@@ -24,8 +24,9 @@ from crystalscope.datasets.rendered import SEMANTIC
 from crystalscope.io.masks import read_mask
 from crystalscope.io.pictures import to_grey
 from crystalscope.io.tables import write_json
+from crystalscope.prepare.field import find_field
 from crystalscope.score import confusion, semantic_scores
-from crystalscope.segment.semantic import class_shares, load_classifier
+from crystalscope.segment.semantic import class_shares, classes_of, load_classifier
 
 LIMITS = (
     "Trained on pictures of a lit disc, and crops of it: without a black surround it works as far as the crops do.",
@@ -42,7 +43,7 @@ def measured(weights: Path, test: Path) -> dict[str, Any]:
     for i, name in enumerate(data.frames["file"].astype(str)):
         grey = to_grey(np.asarray(data.read(i).data), bits=16)
         truth = read_mask(data.root / SEMANTIC / f"{Path(name).stem}.png")
-        matrix += confusion(class_shares(run, grey).argmax(axis=0), truth, classes=3)
+        matrix += confusion(classes_of(class_shares(run, grey), find_field(grey)), truth, classes=3)
     return {"pictures": len(data)} | semantic_scores(matrix)
 
 

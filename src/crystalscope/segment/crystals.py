@@ -35,8 +35,9 @@ _SEAM = 8
 _COARSE = 0.3
 _LARGE = 120.0
 """Bodies of at least this diameter (network px) are taken from the picture that is seen from afar too."""
-_SLENDER = 3.0
-"""Length over width from which a body is looked at a third time: a needle's box was found too short or too long."""
+_SLENDER, _AGAIN = 3.0, 3
+"""Length over width from which a body is looked at again, and how often: a needle's box was found too short or too
+long, and each look sees on from where the last one ended."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,12 +120,13 @@ class CrystalsSegmenter:
         return masks
 
     def _judged(self, grey: Floats, masks: list[Mask]) -> list[Mask]:
-        """Bodies after the second look that are sure enough, each once."""
+        """Bodies after the looks in their own frame that are sure enough, each once."""
         pyramid = Pyramid(grey)
         looked = self._looked_at(pyramid, masks)
-        slender = [is_slender(m, _SLENDER) for m in looked]
-        again = self._looked_at(pyramid, [m for m, far in zip(looked, slender, strict=True) if far])
-        looked = [m for m, far in zip(looked, slender, strict=True) if not far] + again
+        for _ in range(_AGAIN):
+            slender = [is_slender(m, _SLENDER) for m in looked]
+            again = self._looked_at(pyramid, [m for m, far in zip(looked, slender, strict=True) if far])
+            looked = [m for m, far in zip(looked, slender, strict=True) if not far] + again
         # Both looks must agree: the geometric mean of what they say.
         judged = [replace(m, score=math.sqrt(m.score * m.quality)) for m in looked]
         return suppressed([m for m in judged if m.score >= self.config.crystals.least_score])

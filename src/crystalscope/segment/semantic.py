@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crystalscope.config import AnalyzeConfig
-from crystalscope.core import Instances
+from crystalscope.core import FieldOfView, Instances
 from crystalscope.prepare import Prepared
 from crystalscope.segment.base import Segmentation, with_sharpness
 from crystalscope.segment.engines import open_network
@@ -27,6 +27,8 @@ TASK, FORMAT_VERSION = "semantic", 1
 BLACK, LIGHT, CRYSTAL = 0, 1, 2
 """Classes, and grey values of class pictures."""
 _MULTIPLE = 16
+_RIM = 1.03
+"""The field of view lies 1 % within the lit disc; the network tells the rim itself."""
 _TILE, _MARGIN = 768, 96
 """Edge of a tile, px, and how much of it only gives its inner part what it sees."""
 
@@ -66,12 +68,24 @@ class SemanticSegmenter:
         """Particles of one picture."""
         assert self._run is not None
         share = class_shares(self._run, picture.grey)
-        classes = share.argmax(axis=0).astype(np.uint8)
+        classes = classes_of(share, picture.field)
         _, labels = cv2.connectedComponents((classes == CRYSTAL).astype(np.uint8), connectivity=8)
         found, gated = post_process(crops_of(labels), field=picture.field, config=self.config.semantic.post)
         found = with_sharpness(_scored(found, share[CRYSTAL]), picture, self.config)
         saved = classes if self.config.semantic.save_masks else None
         return Segmentation(found, gated, "semantic", saved)
+
+
+def classes_of(share: Floats, field: FieldOfView) -> NDArray[np.uint8]:
+    """Class of each pixel, (rows, columns), from the shares (3, rows, columns); beyond a lit disc all is black.
+
+    The published crops end where the disc does, so that nothing is learnt of what lies far from it.
+    """
+    classes = share.argmax(axis=0).astype(np.uint8)
+    if field.disc is not None:
+        row, column, radius = field.disc
+        classes[~replace(field, disc=(row, column, radius * _RIM)).mask()] = BLACK
+    return classes
 
 
 def _scored(found: Instances, crystal: Floats) -> Instances:
