@@ -14,7 +14,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -44,36 +44,33 @@ class Part:
 
 
 PARTS = (
-    Part("crystals", "varied-crystals", 240, 2001, (2, 1, 1, 1)),
-    Part("varied_a", "varied", 260, 2002, (1, 1, 1, 1)),
-    Part("needles", "varied-needles", 220, 2003, (1, 2, 1, 1)),
-    Part("round", "varied-round", 130, 2004, (1, 1, 1, 1)),
-    Part("varied_b", "varied", 240, 2005, (1, 1, 1, 1)),
-    Part("crowded", "varied-crowded", 150, 2006, (0, 0, 2, 2)),
-    Part("crowded_r", "varied-crowded-reflected", 110, 2008, (0, 0, 2, 2)),
-    Part("agglomerates", "varied-agglomerates", 260, 2007, (0, 0, 2, 2)),
+    Part("crystals", "varied-crystals", 240, 2001, (2, 1, 1, 1, 1)),
+    Part("varied_a", "varied", 260, 2002, (1, 1, 1, 1, 1)),
+    Part("needles", "varied-needles", 220, 2003, (1, 2, 1, 1, 1)),
+    Part("round", "varied-round", 130, 2004, (1, 1, 1, 1, 1)),
+    Part("varied_b", "varied", 240, 2005, (1, 1, 1, 1, 1)),
+    Part("crowded", "varied-crowded", 150, 2006, (0, 0, 2, 2, 1)),
+    Part("crowded_r", "varied-crowded-reflected", 110, 2008, (0, 0, 2, 2, 1)),
+    Part("agglomerates", "varied-agglomerates", 260, 2007, (0, 0, 2, 2, 1)),
+    Part("overlapping", "varied-overlapping", 130, 2009, (0, 0, 0, 0, 3)),
 )
-SPHERES = (6, 6, 5, 5)
+SPHERES = (6, 6, 5, 5, 6)
 STAGES = (
     Schedule(steps=5000),
     Schedule(steps=1500, rate=1e-3, seed=1, checkpoint_every=100),
     Schedule(steps=5000, rate=1.5e-3, seed=2, checkpoint_every=100, stop=1500),
     Schedule(steps=1500, rate=1.2e-3, seed=3, checkpoint_every=100),
+    Schedule(steps=500, rate=8e-4, seed=4, checkpoint_every=100, average=0.99),
 )
-SECOND = Schedule(
+_LOOK = Schedule(
     steps=1500, sizes=(256, 320, 448, 640), pixels=6 * 320 * 320, seed=5, checkpoint_every=100, average=0.99
 )
-"""Of the second look, on the pictures of the last stage."""
-SECOND_AGAIN = Schedule(
-    steps=2000,
-    sizes=(256, 320, 448, 640),
-    pixels=6 * 320 * 320,
-    rate=1.5e-3,
-    seed=6,
-    checkpoint_every=100,
-    average=0.99,
+SECONDS = (
+    (3, _LOOK),
+    (3, replace(_LOOK, steps=2000, stop=1500, rate=1.5e-3, seed=6)),
+    (4, replace(_LOOK, steps=600, rate=1e-3, seed=7)),
 )
-"""Of the second look once more, on guesses of the first one."""
+"""Of the second look, with the stage whose pictures it sees; all but the first see guesses of its first look too."""
 GUESSED = 75
 """Pictures of each set in which the first look guesses."""
 LIMITS = (
@@ -115,30 +112,38 @@ def run(folder: Path, out: Path) -> None:
             torch.save(net.state_dict(), done)
         net = CrystalNet()
         net.load_state_dict(torch.load(done, weights_only=True))
-    if not (out / "second" / "mean.pt").exists():
-        looked = train_second(mixture(folder, len(STAGES) - 1), out / "second", schedule=SECOND, report=_told)
-        torch.save(looked.state_dict(), out / "second" / "mean.pt")
-    if not (out / "again" / "mean.pt").exists():
-        assert net is not None
+    looked: SecondNet | None = None
+    for k, (stage, schedule) in enumerate(SECONDS):
+        where = out / f"second{k}"
+        done = where / "mean.pt"
+        if not done.exists():
+            truths = (
+                mixture(folder, stage) if looked is None else guessed(folder, stage, _pair(out, stage, looked, where))
+            )
+            looked = train_second(truths, where, schedule=schedule, start=looked, report=_told)
+            torch.save(looked.state_dict(), done)
         looked = SecondNet()
-        looked.load_state_dict(torch.load(out / "second" / "mean.pt", weights_only=True))
-        guesser = out / "again" / "crystals.onnx"
-        guesser.parent.mkdir(parents=True, exist_ok=True)
-        export_second(looked, second_path(guesser), card={"name": "crystals-second"})
-        export_crystals(net, guesser, card={"name": "crystals"})
-        looked = train_second(
-            guessed(folder, guesser), out / "again", schedule=SECOND_AGAIN, start=looked, report=_told
-        )
-        torch.save(looked.state_dict(), out / "again" / "mean.pt")
+        looked.load_state_dict(torch.load(done, weights_only=True))
 
 
-def guessed(folder: Path, weights: Path) -> list[Truth]:
-    """Pictures of the last stage with the guesses of the first look, repeated by their weights."""
+def _pair(out: Path, stage: int, looked: SecondNet, folder: Path) -> Path:
+    """Both looks as a network that guesses."""
+    net = CrystalNet()
+    net.load_state_dict(torch.load(out / f"stage{stage}" / "mean.pt", weights_only=True))
+    path = folder / "crystals.onnx"
+    folder.mkdir(parents=True, exist_ok=True)
+    export_second(looked, second_path(path), card={"name": "crystals-second"})
+    return export_crystals(net, path, card={"name": "crystals"})
+
+
+def guessed(folder: Path, stage: int, weights: Path) -> list[Truth]:
+    """Pictures of a stage with the guesses of the first look, repeated by their weights."""
     out: list[Truth] = []
     for part in PARTS:
-        out += with_guesses(load_truth(folder / part.name)[:GUESSED], weights) * part.weights[-1]
-        print(part.name, flush=True)
-    return out + with_guesses(load_truth(folder / "spheres"), weights) * SPHERES[-1]
+        if part.weights[stage]:
+            out += with_guesses(load_truth(folder / part.name)[:GUESSED], weights) * part.weights[stage]
+            print(part.name, flush=True)
+    return out + with_guesses(load_truth(folder / "spheres"), weights) * SPHERES[stage]
 
 
 def _told(step: int, parts: dict[str, float]) -> None:
@@ -157,14 +162,14 @@ def ship(run_folder: Path, scores: dict[str, Any], *, notes: Sequence[str]) -> P
         "command": "python -m bench.crystals.ship data|train|card",
         "data": [asdict(p) for p in PARTS] + [{"name": "spheres", "recipe": "SEM, MIT licence", "weights": SPHERES}],
         "stages": [asdict(s) for s in STAGES],
-        "second": [asdict(SECOND), asdict(SECOND_AGAIN)],
+        "second": [{"stage": stage} | asdict(schedule) for stage, schedule in SECONDS],
         "notes": list(notes),
         "scores": scores,
         "limits": LIMITS,
         "licence": "BSD-3-Clause",
     }
     looked = SecondNet()
-    looked.load_state_dict(torch.load(run_folder / "again" / "mean.pt", weights_only=True))
+    looked.load_state_dict(torch.load(run_folder / f"second{len(SECONDS) - 1}" / "mean.pt", weights_only=True))
     about = {"name": "crystals-second", "of": target.name, "licence": card["licence"]}
     export_second(looked, second_path(target), card=about)
     return export_crystals(net, target, card=card)

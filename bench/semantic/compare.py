@@ -1,8 +1,8 @@
 """The comparison of the paper on two sieve fractions: python -m bench.semantic.compare DIR --out RUN [--docs].
 
-DIR is written by `python -m bench.semantic.fractions`. A run that is there is taken as it is. Every method analyses the same pictures; sizes are those of
-whole crystals (none that the edge cuts, no agglomerates). Writes results.json and plots; `--docs` puts the plots into
-docs/images.
+DIR is written by `python -m bench.semantic.fractions`. A run that is there is taken as it is. Every method analyses the
+same pictures; sizes are those of whole crystals (none that the edge cuts, no agglomerates). Writes results.json and
+plots; `--docs` puts the plots into docs/images.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ _LARGE = 120.0
 _SLENDER, _AGAIN = 3.0, 3
 """Length over width from which a body is looked at again, and how often: a needle's box was found too short or too
 long, and each look sees on from where the last one ended."""
+_NEEDLE, _LENIENT = 4.0, 0.75
+"""Length over width from which a body's score is raised to this power."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +129,7 @@ class CrystalsSegmenter:
             slender = [is_slender(m, _SLENDER) for m in looked]
             again = self._looked_at(pyramid, [m for m, far in zip(looked, slender, strict=True) if far])
             looked = [m for m, far in zip(looked, slender, strict=True) if not far] + again
-        # Both looks must agree: the geometric mean of what they say.
-        judged = [replace(m, score=math.sqrt(m.score * m.quality)) for m in looked]
+        judged = [replace(m, score=_belief(m)) for m in looked]
         return suppressed([m for m in judged if m.score >= self.config.crystals.least_score])
 
     def _looked_at(self, pyramid: Pyramid, masks: list[Mask]) -> list[Mask]:
@@ -167,6 +168,15 @@ class CrystalsSegmenter:
                 if _owns(m.y + r0, r0, r1, rows) and _owns(m.x + c0, c0, c1, columns)
             ]
         return suppressed(kept)
+
+
+def _belief(mask: Mask) -> float:
+    """What both looks say of a body: they must agree, so that their geometric mean counts.
+
+    A needle's IoU falls with every pixel across that its mask is off, and with it what the looks expect; it is raised.
+    """
+    mean = math.sqrt(mask.score * mask.quality)
+    return mean**_LENIENT if is_slender(mask, _NEEDLE) else mean
 
 
 SMALLEST_PX, LARGEST_PX = 10.0, 600.0
