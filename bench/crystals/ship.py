@@ -133,7 +133,8 @@ def _pair(out: Path, stage: int, looked: SecondNet, folder: Path) -> Path:
     path = folder / "crystals.onnx"
     folder.mkdir(parents=True, exist_ok=True)
     export_second(looked, second_path(path), card={"name": "crystals-second"})
-    return export_crystals(net, path, card={"name": "crystals"})
+    export_crystals(net, path, card={"name": "crystals"})
+    return path
 
 
 def guessed(folder: Path, stage: int, weights: Path) -> list[Truth]:
