@@ -74,9 +74,13 @@ def run(
         with stages() as report:
             campaign = run_campaign(experiments, settings=settings, progress=report)
         write_campaign(campaign, out)
+        frames = report_frames(campaign)
         if predict is not None:
-            _write_predictions(*predict_file(campaign.twin, predict, level=level), out, write_csv)
-        write_design_report(campaign, out, report_frames(campaign))
+            frame, agreement, comparison = predict_file(campaign.twin, predict, level=level)
+            said = _write_predictions(frame, agreement, comparison, out, write_csv)
+            if comparison is not None:
+                frames |= {"comparison": comparison, "agreement": said}
+        write_design_report(campaign, out, frames)
         typer.echo(verdict_sentence(campaign.verdicts))
         for verdict in campaign.verdicts:
             typer.echo(f"  {verdict.attribute}: {verdict.reason}")
@@ -131,13 +135,16 @@ def plan(
         typer.echo(f"{len(conditions)} experiments: {out}")
 
 
-def _write_predictions(frame: Any, agreement: Any, comparison: Any, out: Path, write_csv: Any) -> None:
+def _write_predictions(frame: Any, agreement: Any, comparison: Any, out: Path, write_csv: Any) -> str:
+    """Write predictions.csv, and comparison.csv where there is one; the sentence about it."""
     write_csv(out / "predictions.csv", frame)
     if agreement is None:
-        return
+        return ""
     write_csv(out / "comparison.csv", comparison)
     word = "agree" if agreement.agrees else "do not agree"
-    typer.echo(
+    said = (
         f"Experiments and predictions {word}: squared distance {agreement.distance:.1f}, joint region up to "
         f"{agreement.limit:.1f}"
     )
+    typer.echo(said)
+    return said

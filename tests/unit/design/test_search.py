@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from tests.unit.design.doe import truth
 
-from crystalscope.design.augment import choose_augmentation, leak_score, scaling_law_alpha, shuffle_values, weighted_fit
+from crystalscope.design.augment import (
+    Learner,
+    choose_augmentation,
+    leak_score,
+    scaling_law_alpha,
+    shuffle_values,
+    weighted_fit,
+)
 from crystalscope.design.conditions import Conditions
 from crystalscope.design.generators import GENERATORS
 from crystalscope.design.intervals import make_folds
@@ -73,11 +80,13 @@ def test_a_leak_is_caught(table, rng):
 def test_weights_of_the_risk(table):
     calls = []
 
-    def learner(x, y, weights):
+    def fit(x, y, weights):
         calls.append(weights)
         return lambda new: np.zeros(len(new))
 
-    real, made = (table.conditions, table.values[:, 0]), (table.conditions.take(np.arange(10)), np.ones(10))
+    learner = Learner(lambda x: x.raw(table.system), fit)
+    inputs = learner.encode(table.conditions)
+    real, made = (inputs, table.values[:, 0]), (inputs[:10], np.ones(10))
     weighted_fit(learner, real, made, 0.3)
     assert calls[0][:31].sum() / calls[0].sum() == pytest.approx(0.7)
     np.testing.assert_allclose(calls[0][:31], calls[0][0])
