@@ -114,20 +114,25 @@ def plan(
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV to write, attributes empty.")],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of experiments.")] = 31,
     kind: Annotated[str, typer.Option(help="lhs, sobol, factorial or d-optimal.")] = "lhs",
+    mix: Annotated[
+        str,
+        typer.Option(help="Kinds of profiles: published (18 of 31 linear, 2, 1, 4, 3, 3), or as many of each: even."),
+    ] = "published",
     seed: Seed = 0,
 ) -> None:
-    """Plan experiments within the constraints, with the published mix of profiles."""
+    """Plan experiments within the constraints."""
     with errors():
         from typing import cast
 
         import numpy as np
 
-        from crystalscope.design.plans import Kind, make_plan
+        from crystalscope.design.plans import Kind, make_plan, mix_of
         from crystalscope.design.system import load_system
         from crystalscope.io.tables import write_csv
 
         loaded = load_system(system)
-        conditions = make_plan(loaded, count, kind=cast(Kind, kind), rng=np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        conditions = make_plan(loaded, count, kind=cast(Kind, kind), rng=rng, mix=mix_of(mix, loaded))
         table = conditions.to_frame(loaded)
         for attribute in loaded.attributes:
             table[attribute.column] = np.nan

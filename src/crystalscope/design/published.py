@@ -328,8 +328,7 @@ class PublishedTwin:
         settings = {k.split("__")[1]: v for k, v in search.best_params_.items()}
         best = make_pipeline(StandardScaler(), _estimator(name, seed, settings))
         out = np.asarray(cross_val_predict(best, x, y, cv=folds, n_jobs=1), dtype=float)
-        score = Score.of(out, y)
-        return settings, Score(-float(search.best_score_), score.mae, score.r2), out
+        return settings, Score.of(out, y), out
 
 
 def _learner(system: Any, name: str, settings: Mapping[str, Any], seed: int) -> Learner:
@@ -338,7 +337,9 @@ def _learner(system: Any, name: str, settings: Mapping[str, Any], seed: int) -> 
 
     def fit(x: Array, y: Array, weights: Array) -> Any:
         scaler = StandardScaler().fit(x)
-        model = _estimator(name, seed, settings).fit(scaler.transform(x), y, sample_weight=weights)
+        # Equal weights as none: the quantile of the Huber loss is another with weights.
+        unequal = weights if np.ptp(weights) > 0 else None
+        model = _estimator(name, seed, settings).fit(scaler.transform(x), y, sample_weight=unequal)
         return lambda new: np.asarray(model.predict(scaler.transform(new)), dtype=float)
 
     return Learner(lambda x: x.raw(system), fit)
