@@ -5,8 +5,8 @@
     python -m bench.design.benchmark feasible
     python -m bench.design.benchmark summary
 
-Every campaign is a line of bench/results/design.jsonl; those that are there are passed over. Times are of the processor,
-so that other work on the machine does not count.
+Every campaign is a line of bench/results/design.jsonl; those that are there are passed over. Times are those of the
+processor: other work on the machine does not count.
 """
 
 from __future__ import annotations
