@@ -38,9 +38,8 @@ def make_folds(table: DoETable, count: int, *, rng: np.random.Generator) -> Ints
     groups = int(group.max()) + 1
     if groups < count:
         raise InputError(
-            f"expected at least {count} different experiments for {count} folds, got {groups}; measure more, or "
-            f"ask for "
-            "fewer folds"
+            f"expected at least {count} different experiments for {count} folds, got {groups}; measure more, or ask "
+            "for fewer folds"
         )
     measured = np.zeros(groups)
     np.maximum.at(measured, group, np.isfinite(table.values) @ (2.0 ** np.arange(table.values.shape[1])))

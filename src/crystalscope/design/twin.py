@@ -191,7 +191,8 @@ class DefaultTwin:
     Parameters
     ----------
     folds
-        Of the cross-validation that weighs the members and makes the intervals; fewer where there are fewer rows.
+        Of the cross-validation that weighs the members and makes the intervals; None: 10, or as many as there are
+        different experiments.
     mechanism
         Plant that was built before for the first rows of the table, so that only new rows are simulated.
     augment
@@ -200,7 +201,7 @@ class DefaultTwin:
         Synthetic rows that an earlier fit to the same table chose, by attribute; they are not searched again.
     """
 
-    folds: int = 10
+    folds: int | None = None
     mechanism: Mechanism | None = None
     augment: bool = True
     choices: Mapping[str, Augmentation] | None = None
@@ -211,7 +212,7 @@ class DefaultTwin:
         Raises
         ------
         InputError
-            With fewer than five different experiments.
+            With fewer different experiments than folds, or than five.
 
         Notes
         -----
@@ -220,7 +221,7 @@ class DefaultTwin:
         """
         tell = progress or (lambda what, done, of: None)
         different = len(np.unique(table.conditions.raw(table.system), axis=0))
-        folds = make_folds(table, min(self.folds, max(different, 5)), rng=rng)
+        folds = make_folds(table, self.folds or min(10, max(different, 5)), rng=rng)
         seed = int(rng.integers(2**31))
         tell("plant", 0, None)
         mechanism = self._mechanism(table, rng)

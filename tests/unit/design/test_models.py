@@ -86,6 +86,8 @@ def test_folds_spread_what_was_measured_rarely(table, rng):
     assert folds[3] == folds[31]
     with pytest.raises(InputError, match="expected at least 40 different experiments"):
         make_folds(table, 40, rng=rng)
+    with pytest.raises(InputError, match="expected at least 10 different experiments for 10 folds, got 9"):
+        DefaultTwin(folds=10).fit(table.take(np.arange(9)), rng=rng)
 
 
 def test_default_twin_predicts_and_covers(system, table):
