@@ -72,7 +72,7 @@ def test_intervals_of_held_out_rows_hold(rng):
     scores, folds = np.abs(rng.normal(size=3000)), np.arange(3000) % 10
     reach = held_out_reach(scores, folds, 0.9)
     assert np.mean(scores <= reach) == pytest.approx(0.9, abs=0.015)
-    assert len(np.unique(reach)) == 10
+    assert len(np.unique(reach)) > 1
 
 
 def test_folds_spread_what_was_measured_rarely(table, rng):
