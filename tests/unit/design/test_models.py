@@ -166,6 +166,8 @@ def test_published_twin_never_chooses_on_the_test(table):
 
 def test_published_models_are_refined(table, tmp_path, monkeypatch):
     monkeypatch.setattr("crystalscope.design.published.GENERATORS", {"copula": copula_rows})
+    monkeypatch.setattr("crystalscope.design.published._LEARNERS", ("GBT", "SVR"))
+    monkeypatch.setattr("crystalscope.design.augment.ALPHAS", (0.0, 0.35))
     only = table.values.copy()
     only[:, 1] = np.nan
     table = DoETable(table.system, table.conditions, only)
