@@ -2,9 +2,11 @@
 
     python -m bench.design.benchmark run --part accuracy --family agglomerating --campaigns 20
     python -m bench.design.benchmark run --part hypervolume --family impure --campaigns 20
+    python -m bench.design.benchmark feasible
     python -m bench.design.benchmark summary
 
-Every campaign is a line of bench/results/design.jsonl; those that are there are passed over.
+Every campaign is a line of bench/results/design.jsonl; those that are there are passed over. Times are those of the
+processor: other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from bench.design.campaigns import GAPS, random_conditions, run_plant, simulated
 from bench.design.plants import FAMILIES, Plant, draw_plant
 from crystalscope.core.design import Prediction
 from crystalscope.design.augment import choose_augmentation, weighted_fit
-from crystalscope.design.conditions import Conditions
-from crystalscope.design.generators import GENERATORS, plant_rows
+from crystalscope.design.conditions import Conditions, find_violations
+from crystalscope.design.generators import GENERATORS, Generator, Synthetic, plant_rows
 from crystalscope.design.intervals import conformal_interval, make_folds
 from crystalscope.design.mechanism import Mechanism
 from crystalscope.design.pareto import hypervolume, objectives_of, optimise, optimise_all
@@ -37,7 +39,7 @@ from crystalscope.design.refine import feature_learner
 from crystalscope.design.space import Space, round_conditions, spaces_of
 from crystalscope.design.suggest import suggest
 from crystalscope.design.system import System, load_system
-from crystalscope.design.table import DoETable
+from crystalscope.design.table import DoETable, read_doe
 from crystalscope.design.twin import DefaultTwin
 from crystalscope.design.verdict import judge
 
@@ -46,8 +48,10 @@ RESULTS = Path(__file__).parents[1] / "results" / "design.jsonl"
 SYSTEM = Path(__file__).parents[2] / "examples" / "system.toml"
 FIRST, LAST = 12, 35
 """Runs before the first proposal, and after the last one."""
-SEARCH = (60, 40)
+SEARCH = (40, 25)
 """Population and generations of the true front."""
+TREES = 60
+"""Of the forest behind the jackknife+ intervals."""
 ATTRIBUTES = ("D50", "DoA", "crystallinity")
 
 app = typer.Typer(help=__doc__)
@@ -63,9 +67,9 @@ def accuracy(plant: Plant, system: System, rng: np.random.Generator) -> dict[str
     seconds = {}
     twins: dict[str, Any] = {}
     for name, twin in (("default", DefaultTwin()), ("published", PublishedTwin(quick=True))):
-        begin = time.perf_counter()
+        begin = time.process_time()
         twins[name] = twin.fit(table, rng=np.random.default_rng(0))
-        seconds[name] = time.perf_counter() - begin
+        seconds[name] = time.process_time() - begin
     out: dict[str, Any] = {"seconds": seconds}
     for name, fitted in twins.items():
         predictions = fitted.predict(test)
@@ -102,22 +106,35 @@ def gaps(plant: Plant, system: System, rng: np.random.Generator) -> dict[str, An
 
 
 def augmentation(plant: Plant, system: System, rng: np.random.Generator) -> dict[str, Any]:
-    """A Gaussian process of the features with and without synthetic rows; D50."""
+    """A Gaussian process of the features with and without synthetic rows; D50.
+
+    ``tables``: copula, autoencoder and adversarial network; ``plant``: rows of the calibrated plant; ``useless``: the
+    same with their values among them at random, a mechanism that knows nothing.
+    """
     table = simulated_table(plant, system, rng=rng)
     test = random_conditions(system, 80, rng=rng)
     right = run_plant(plant, test)[:, 0]
     mechanism = Mechanism.build(table, rng=np.random.default_rng(0))
     folds = make_folds(table, 5, rng=rng)
     learner = feature_learner(table, 0)
-    real = (table.conditions, table.values[:, 0])
-    plain = float(np.abs(learner(*real, np.ones(31))(test) - right).mean())
-    out = {"plain": plain}
-    for name, generators in (("tables", dict(GENERATORS)), ("plant", {"plant": plant_rows(mechanism, table)})):
+    real, new = (learner.encode(table.conditions), table.values[:, 0]), learner.encode(test)
+    simulated = plant_rows(mechanism, table)
+
+    def useless(rows: DoETable, index: int, count: int, rng: np.random.Generator) -> Synthetic:
+        x, y = simulated(rows, index, count, rng)
+        return x, rng.permutation(y)
+
+    out = {"plain": float(np.abs(weighted_fit(learner, real, real, 0.0)(new) - right).mean())}
+    candidates: dict[str, dict[str, Generator]] = {
+        "tables": dict(GENERATORS), "plant": {"plant": simulated}, "useless": {"plant": useless},
+    }  # fmt: skip
+    for name, generators in candidates.items():
         choice = choose_augmentation(table, 0, learner=learner, generators=generators, folds=folds, rng=rng)
-        error = plain
+        error = out["plain"]
         if choice.alpha > 0:
-            rows = generators[choice.generator](table, 0, choice.count, rng)
-            error = float(np.abs(weighted_fit(learner, real, rows, choice.alpha)(test) - right).mean())
+            x, y = generators[choice.generator](table, 0, choice.count, rng)
+            fitted = weighted_fit(learner, real, (learner.encode(x), y), choice.alpha)
+            error = float(np.abs(fitted(new) - right).mean())
         out[name] = error
     return out
 
@@ -126,27 +143,27 @@ def volume(plant: Plant, system: System, rng: np.random.Generator) -> dict[str, 
     """Hypervolume of 31 runs and 4 in the published style, against runs proposed one by one from 12 to 35."""
     reference = np.array([-5.0, 80.0])
     best = _true_front(plant, system, rng)
-    whole = hypervolume(best, reference)
     table = simulated_table(plant, system, rng=rng, gaps=GAPS)
     published = PublishedTwin(quick=True, augment=False).fit(table, rng=np.random.default_rng(0))
     four = _four(published, system, rng, inside=False)
     tried = Conditions.join([table.conditions, four])
-    reached = hypervolume(_objectives(plant, system, tried), reference)
+    theirs = _objectives(plant, system, tried)
     conditions = make_plan(system, FIRST, rng=rng, mix={1: 4, 3: 3, 5: 2, 7: 2, 9: 1})
     mine = DoETable(system, conditions, run_plant(plant, conditions, rng=rng))
     mechanism: Mechanism | None = None
-    path = []
-    while True:
-        path.append(hypervolume(_objectives(plant, system, mine.conditions), reference) / whole)
-        if len(mine) == LAST:
-            break
+    while len(mine) < LAST:
         method = DefaultTwin(folds=5, augment=False, mechanism=mechanism)
         fitted = method.fit(mine, rng=np.random.default_rng(0))
         mechanism = fitted.mechanism
         following = suggest(fitted, 1, rng=rng).conditions
         mine = mine.with_runs(following, run_plant(plant, following, rng=rng))
-    enough = [FIRST + i for i, v in enumerate(path) if v >= reached / whole]
-    return {"published": reached / whole, "at_35": path[-1], "runs_needed": enough[0] if enough else 99, "path": path}
+    ours = _objectives(plant, system, mine.conditions)
+    # What was found by either counts as true too: the search for the true front may have missed it.
+    whole = hypervolume(np.vstack([best, theirs, ours]), reference)
+    reached = hypervolume(theirs, reference) / whole
+    path = [hypervolume(ours[:n], reference) / whole for n in range(FIRST, LAST + 1)]
+    enough = [FIRST + i for i, v in enumerate(path) if v >= reached]
+    return {"published": reached, "at_35": path[-1], "runs_needed": enough[0] if enough else 99, "path": path}
 
 
 PARTS: dict[str, Callable[[Plant, System, np.random.Generator], dict[str, Any]]] = {
@@ -176,7 +193,7 @@ def _forest(table: DoETable, test: Conditions, noisy: Array) -> dict[str, dict[s
         centres, scores = [], []
         for i in rows:
             others = rows[rows != i]
-            forest = RandomForestRegressor(100, random_state=0, n_jobs=1).fit(raw[others], table.values[others, j])
+            forest = RandomForestRegressor(TREES, random_state=0, n_jobs=1).fit(raw[others], table.values[others, j])
             centres.append(forest.predict(new))
             scores.append(abs(float(forest.predict(raw[[i]])[0]) - table.values[i, j]))
         lower, upper = conformal_interval(np.array(centres), np.ones((len(rows), len(new))), np.array(scores), 0.9)
@@ -213,13 +230,12 @@ class _Truth:
     table: DoETable
     attributes: tuple[str, ...] = ATTRIBUTES
 
-    def estimate(self, conditions: Conditions) -> tuple[Array, Array]:
+    def means(self, conditions: Conditions) -> Array:
         values = run_plant(self.plant, conditions)
-        values = np.where(np.isfinite(values), values, [0.0, 100.0, 0.0])
-        return values, np.zeros_like(values)
+        return np.where(np.isfinite(values), values, [0.0, 100.0, 0.0])
 
     def predict(self, conditions: Conditions, *, level: float = 0.9) -> dict[str, Prediction]:
-        values, _ = self.estimate(conditions)
+        values = self.means(conditions)
         flags = np.ones(len(values), dtype=bool)
         return {n: Prediction(v, v, v, level, flags) for n, v in zip(ATTRIBUTES, values.T, strict=True)}
 
@@ -256,6 +272,26 @@ def run(
 
 
 @app.command()
+def feasible(count: Annotated[int, typer.Option(min=1)] = 100_000) -> None:
+    """Count the profiles that break a constraint: synthetic rows of each generator, plans, and points as optimisers and
+    proposals take them, rounded as they are written.
+    """
+    system = load_system(SYSTEM)
+    rng = np.random.default_rng(0)
+    table = read_doe(SYSTEM.parent / "doe.csv", system)
+    made = {name: generate(table, 0, count // 4, rng)[0] for name, generate in GENERATORS.items()}
+    spaces = spaces_of(system)
+    points = [s.decode(rng.random((count // 4 // len(spaces) + 1, s.size))) for s in spaces]
+    made["proposed"] = Conditions.join(points)
+    made["plan"] = make_plan(system, 1000, rng=rng)
+    for name, conditions in made.items():
+        wrong = {
+            row for c in (conditions, round_conditions(conditions, system)) for row, _ in find_violations(c, system)
+        }
+        print(f"{name}: {len(wrong)} of {len(conditions)} profiles break a constraint")
+
+
+@app.command()
 def summary() -> None:
     """The table of the docs from what was run."""
     lines = _read()
@@ -270,8 +306,10 @@ def summary() -> None:
             a = mine["augmentation"]
             fine = np.mean([r["tables"] <= 1.02 * r["plain"] for r in a])
             rows.append((family, "synthetic rows at most 2 % worse, share", fine, "0.90", len(a)))
-            by_plant = np.mean([r["plant"] for r in a]) / np.mean([r["plain"] for r in a])
-            rows.append((family, "plant rows, D50 MAE over plain", by_plant, "0.75 (1.03)", len(a)))
+            plain = np.mean([r["plain"] for r in a])
+            by_plant, useless = (np.mean([r[k] for r in a]) / plain for k in ("plant", "useless"))
+            rows.append((family, "rows of the plant, D50 MAE over plain", by_plant, "0.75", len(a)))
+            rows.append((family, "rows of a useless plant, D50 MAE over plain", useless, "1.03", len(a)))
         if mine["hypervolume"]:
             h = mine["hypervolume"]
             rows.append(

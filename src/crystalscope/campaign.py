@@ -69,28 +69,26 @@ def run_campaign(table: DoETable, *, settings: CampaignSettings, progress: Progr
         choose_recipe(fronts),
         suggestion,
         sensitivity,
+        dict(twin.before) if isinstance(twin, FittedPublished) and twin.augmented else {},
     )
 
 
 def held_out_predictions(twin: FittedTwin, level: float) -> dict[str, Prediction]:
     """Predictions of the rows of the table; where an attribute was measured, by the models that had not seen the row.
 
-    The interval is as wide as that of the twin, about the held-out mean, on the scale of the attribute.
+    Of a twin that gives no intervals of held-out rows, those of its predictions are moved to the held-out mean.
     """
+    if isinstance(twin, FittedDefault):
+        return twin.predict_rows(level=level)
     out = {}
     for name, p in twin.predict(twin.table.conditions, level=level).items():
         a = next(a for a in twin.table.system.attributes if a.column == name)
         held = twin.held_out[name]
         mean = np.where(np.isfinite(held), held, p.mean)
-        if a.scale == "log":
-            reach = np.sqrt(p.upper / p.lower)
-            ends = [mean / reach, mean * reach]
-        else:
-            half = (p.upper - p.lower) / 2
-            ends = [mean - half, mean + half]
+        lower, upper = mean - (p.mean - p.lower), mean + (p.upper - p.mean)
         if a.bounds is not None:
-            mean, *ends = (np.clip(v, *a.bounds) for v in (mean, *ends))
-        out[name] = Prediction(mean, np.minimum(ends[0], mean), np.maximum(ends[1], mean), level, p.in_domain)
+            mean, lower, upper = (np.clip(v, *a.bounds) for v in (mean, lower, upper))
+        out[name] = Prediction(mean, lower, upper, level, p.in_domain)
     return out
 
 
@@ -337,7 +335,7 @@ def verdict_of(campaign: Campaign) -> dict[str, Any]:
         "attributes": [dataclasses.asdict(v) for v in campaign.verdicts],
         "measure_next": measure_next(campaign),
         "synthetic": {
-            n: {"generator": a.generator, "count": a.count, "alpha": a.alpha, "gain": a.gain}
+            n: {"generator": a.generator, "count": a.count, "alpha": a.alpha, "gain": a.gain, "alpha_by_law": a.law}
             for n, a in augmentations_of(twin).items()
         },
         "notes": list(twin.notes),

@@ -69,7 +69,7 @@ def check_twin(twin: Twin, table: DoETable) -> None:
         raise InputError(f"expected fit to give a fitted twin, got {type(first).__name__}")
     narrow, wide = first.predict(table.conditions, level=0.5), first.predict(table.conditions, level=0.9)
     second = again.predict(table.conditions, level=0.9)
-    quick = first.estimate(table.conditions)[0]
+    quick, means = first.estimate(table.conditions)[0], first.means(table.conditions)
     names = [a.column for a in table.system.attributes]
     for k, name in enumerate(first.attributes):
         if not np.array_equal(wide[name].upper, second[name].upper):
@@ -80,8 +80,8 @@ def check_twin(twin: Twin, table: DoETable) -> None:
         measured = np.isfinite(table.values[:, names.index(name)])
         if not np.array_equal(np.isfinite(first.held_out[name]), measured):
             raise InputError(f"expected a held-out {name} for every measured row and no other")
-        if not np.allclose(quick[:, k], wide[name].mean):
-            raise InputError(f"expected the same means of {name} from estimate and predict, got others")
+        if not (np.allclose(quick[:, k], wide[name].mean) and np.allclose(means[:, k], wide[name].mean)):
+            raise InputError(f"expected the same means of {name} from estimate, means and predict, got others")
     if bool(np.any(first.distance(table.conditions) < 0)):
         raise InputError("expected distances of 0 and more")
 

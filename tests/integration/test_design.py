@@ -14,7 +14,7 @@ import pytest
 from tests.unit.design.doe import SYSTEM, made, truth
 from typer.testing import CliRunner
 
-from crystalscope.campaign import run_campaign, write_campaign
+from crystalscope.campaign import report_frames, run_campaign, write_campaign
 from crystalscope.cli import app
 from crystalscope.design.conditions import find_violations
 from crystalscope.design.outcome import CampaignSettings
@@ -23,6 +23,7 @@ from crystalscope.design.saved import system_toml
 from crystalscope.design.system import load_system, parse_system
 from crystalscope.design.table import read_doe, table_of
 from crystalscope.design.twin import DefaultTwin
+from crystalscope.report.design import write_design_report
 from crystalscope.testing import check_twin
 
 runner = CliRunner()
@@ -139,3 +140,10 @@ def test_nine_rows_say_little(data, tmp_path):
     assert "too little" in campaign.verdicts[0].reason
     write_campaign(campaign, tmp_path)
     assert json.loads((tmp_path / "verdict.json").read_text())["suffices"] is None
+    row = pd.DataFrame(
+        {"row": [1], "cqa": ["YIELD"], "experiment": [50.0], "mean": [52.0], "lower": [40.0], "upper": [60.0]}
+    )
+    frames = {**report_frames(campaign), "comparison": row.assign(inside=True), "agreement": "They agree."}
+    text = write_design_report(campaign, tmp_path, frames).read_text(encoding="utf-8")
+    assert "They agree." in text
+    assert "row 1: YIELD" in text

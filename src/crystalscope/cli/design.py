@@ -74,9 +74,13 @@ def run(
         with stages() as report:
             campaign = run_campaign(experiments, settings=settings, progress=report)
         write_campaign(campaign, out)
+        frames = report_frames(campaign)
         if predict is not None:
-            _write_predictions(*predict_file(campaign.twin, predict, level=level), out, write_csv)
-        write_design_report(campaign, out, report_frames(campaign))
+            frame, agreement, comparison = predict_file(campaign.twin, predict, level=level)
+            said = _write_predictions(frame, agreement, comparison, out, write_csv)
+            if comparison is not None:
+                frames |= {"comparison": comparison, "agreement": said}
+        write_design_report(campaign, out, frames)
         typer.echo(verdict_sentence(campaign.verdicts))
         for verdict in campaign.verdicts:
             typer.echo(f"  {verdict.attribute}: {verdict.reason}")
@@ -110,20 +114,25 @@ def plan(
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV to write, attributes empty.")],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of experiments.")] = 31,
     kind: Annotated[str, typer.Option(help="lhs, sobol, factorial or d-optimal.")] = "lhs",
+    mix: Annotated[
+        str,
+        typer.Option(help="Kinds of profiles: published (18 of 31 linear, 2, 1, 4, 3, 3), or as many of each: even."),
+    ] = "published",
     seed: Seed = 0,
 ) -> None:
-    """Plan experiments within the constraints, with the published mix of profiles."""
+    """Plan experiments within the constraints."""
     with errors():
         from typing import cast
 
         import numpy as np
 
-        from crystalscope.design.plans import Kind, make_plan
+        from crystalscope.design.plans import Kind, make_plan, mix_of
         from crystalscope.design.system import load_system
         from crystalscope.io.tables import write_csv
 
         loaded = load_system(system)
-        conditions = make_plan(loaded, count, kind=cast(Kind, kind), rng=np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        conditions = make_plan(loaded, count, kind=cast(Kind, kind), rng=rng, mix=mix_of(mix, loaded))
         table = conditions.to_frame(loaded)
         for attribute in loaded.attributes:
             table[attribute.column] = np.nan
@@ -131,13 +140,16 @@ def plan(
         typer.echo(f"{len(conditions)} experiments: {out}")
 
 
-def _write_predictions(frame: Any, agreement: Any, comparison: Any, out: Path, write_csv: Any) -> None:
+def _write_predictions(frame: Any, agreement: Any, comparison: Any, out: Path, write_csv: Any) -> str:
+    """Write predictions.csv, and comparison.csv where there is one; the sentence about it."""
     write_csv(out / "predictions.csv", frame)
     if agreement is None:
-        return
+        return ""
     write_csv(out / "comparison.csv", comparison)
     word = "agree" if agreement.agrees else "do not agree"
-    typer.echo(
+    said = (
         f"Experiments and predictions {word}: squared distance {agreement.distance:.1f}, joint region up to "
         f"{agreement.limit:.1f}"
     )
+    typer.echo(said)
+    return said

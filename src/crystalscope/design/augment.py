@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crystalscope.design.conditions import Conditions
-from crystalscope.design.generators import Generator, Synthetic
+from crystalscope.design.generators import Generator
 from crystalscope.design.table import DoETable
 from crystalscope.errors import InputError
 
 Array = NDArray[np.float64]
-Learner = Callable[[Conditions, Array, Array], Callable[[Conditions], Array]]
-"""(conditions, values, weights) -> predictor."""
+Made = tuple[Array, Array]
+"""Encoded inputs and values of rows."""
 
 COUNTS = (5, 10, 15, 20, 25)
 """Numbers of synthetic rows, as published."""
 ALPHAS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
 _LEAK_R2 = 0.2
+_MANY = 4
+"""So many times the largest number of synthetic rows stand for very many in the scaling law."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is trained with weights.
+
+    Parameters
+    ----------
+    encode
+        Conditions of n batches to (n, p) inputs.
+    fit
+        (inputs, values, weights) -> predictor of inputs.
+    """
+
+    encode: Callable[[Conditions], Array]
+    fit: Callable[[Array, Array, Array], Callable[[Array], Array]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +55,10 @@ class Augmentation:
         Weights of the synthetic rows.
     gain
         Share by which the chosen one lowers the held-out mean squared error.
+    law
+        Weight by the scaling law for that generator and number, to be held against `alpha`; NaN where not known.
+    held_out
+        (n,) held-out predictions of the rows of the table with the choice; NaN where not measured or not known.
     """
 
     generator: str
@@ -45,17 +67,27 @@ class Augmentation:
     losses: Mapping[tuple[str, int], Array]
     alphas: Array
     gain: float
+    law: float = float("nan")
+    held_out: Array = field(default_factory=lambda: np.zeros(0))
 
 
-def weighted_fit(
-    learner: Learner, real: tuple[Conditions, Array], synthetic: Synthetic, alpha: float
-) -> Callable[[Conditions], Array]:
-    """Least of (1 - a)/n sum over real + a/m sum over synthetic rows (Jain, Montanari, Sasoglu, arXiv 2402.04376)."""
+def weighted_fit(learner: Learner, real: Made, synthetic: Made, alpha: float) -> Callable[[Array], Array]:
+    """Least of (1 - a)/n sum over real + a/m sum over synthetic rows (Jain, Montanari, Sasoglu, arXiv 2402.04376).
+
+    Parameters
+    ----------
+    real, synthetic
+        (n, p) encoded inputs and (n,) values of each.
+    alpha
+        0 to 1; 1: the synthetic rows alone.
+    """
     (x, y), (xs, ys) = real, synthetic
     if alpha == 0 or not len(ys):
-        return learner(x, y, np.ones(len(y)))
+        return learner.fit(x, y, np.ones(len(y)))
+    if alpha == 1:
+        return learner.fit(xs, ys, np.ones(len(ys)))
     weights = np.concatenate([np.full(len(y), (1 - alpha) / len(y)), np.full(len(ys), alpha / len(ys))])
-    return learner(Conditions.join([x, xs]), np.concatenate([y, ys]), weights * (len(y) + len(ys)))
+    return learner.fit(np.vstack([x, xs]), np.concatenate([y, ys]), weights * (len(y) + len(ys)))
 
 
 def choose_augmentation(
@@ -90,7 +122,10 @@ def choose_augmentation(
     taken only where its mean gain over alpha = 0 is more than its standard error over the rows; else alpha is 0.
     """
     alphas = np.array(ALPHAS)
-    errors = _held_out(table, index, (learner, generators, folds), rng, counts)
+    got, alone = _held_out(table, index, (learner, generators, folds), rng, counts)
+    y = table.values[:, index]
+    rows = np.flatnonzero(np.isfinite(y))
+    errors = {key: (p - y[rows]) ** 2 for key, p in got.items()}
     base = next(iter(errors.values()))[0]
     losses = {key: e.mean(axis=1) for key, e in errors.items()}
     best = min(losses, key=lambda key: float(losses[key].min()))
@@ -98,7 +133,17 @@ def choose_augmentation(
     gains = base - errors[best][at]
     clear = at > 0 and float(gains.mean()) > float(gains.std(ddof=1) / np.sqrt(len(gains)))
     gain = float(gains.mean() / base.mean()) if clear and base.mean() > 0 else 0.0
-    return Augmentation(best[0], best[1] if clear else 0, float(alphas[at]) if clear else 0.0, losses, alphas, gain)
+    a = table.system.attributes[index]
+    law = scaling_law_alpha(
+        real=float(base.mean()),
+        synthetic=float(np.mean((alone[best] - y[rows]) ** 2)),
+        bias=float(np.mean((alone[best[0], _MANY * max(counts)] - y[rows]) ** 2)),
+        floor=float(np.mean((a.sd * y[rows]) ** 2)) if a.relative_sd else a.sd**2,
+    )
+    held = np.full(len(y), np.nan)
+    held[rows] = got[best][at if clear else 0]
+    alpha = float(alphas[at]) if clear else 0.0
+    return Augmentation(best[0], best[1] if clear else 0, alpha, losses, alphas, gain, law, held)
 
 
 def shuffle_values(table: DoETable, index: int, *, rng: np.random.Generator) -> DoETable:
@@ -125,9 +170,10 @@ def leak_score(
     InputError
         Where it is above 0.2: a generator has seen rows that it should not have.
     """
-    errors = _held_out(shuffled, index, (learner, generators, folds), rng, (COUNTS[-1],))
-    variance = float(np.nanvar(shuffled.values[:, index]))
-    r2 = max(1 - float(e.mean(axis=1).min()) / variance for e in errors.values())
+    got, _ = _held_out(shuffled, index, (learner, generators, folds), rng, (COUNTS[-1],))
+    y = shuffled.values[:, index]
+    errors = [((p - y[np.isfinite(y)]) ** 2).mean(axis=1).min() for p in got.values()]
+    r2 = 1 - float(min(errors)) / float(np.nanvar(y))
     if r2 > _LEAK_R2:
         raise InputError(
             f"expected nothing to be learnt from shuffled values, got R2 = {r2:.2f} on held-out rows; a generator has "
@@ -142,31 +188,35 @@ def _held_out(
     scheme: tuple[Learner, Mapping[str, Generator], NDArray[np.int64]],
     rng: np.random.Generator,
     counts: Sequence[int],
-) -> dict[tuple[str, int], Array]:
-    """(alphas, rows) squared errors of held-out rows by generator and count."""
+) -> tuple[dict[tuple[str, int], Array], dict[tuple[str, int], Array]]:
+    """Predictions of held-out rows by generator and count: (alphas, rows), and (rows,) by synthetic rows alone, there
+    also for very many.
+    """
     learner, generators, folds = scheme
     y = table.values[:, index]
     measured = np.isfinite(y)
     rows = np.flatnonzero(measured)
     place = {int(r): i for i, r in enumerate(rows)}
+    many = _MANY * max(counts)
+    inputs = learner.encode(table.conditions)
     out = {(name, m): np.zeros((len(ALPHAS), len(rows))) for name in generators for m in counts}
+    alone = {(name, m): np.zeros(len(rows)) for name in generators for m in (*counts, many)}
     for k in sorted(set(folds[measured].tolist())):
         train, left = np.flatnonzero(measured & (folds != k)), np.flatnonzero(measured & (folds == k))
         at = [place[int(r)] for r in left]
         part = table.take(train)
-        real = (part.conditions, y[train])
-        new = table.conditions.take(left)
-        plain = (learner(*real, np.ones(len(train)))(new) - y[left]) ** 2
+        real, new = (inputs[train], y[train]), inputs[left]
+        plain = weighted_fit(learner, real, real, 0.0)(new)
         for name, generate in generators.items():
-            xs, ys = generate(part, index, max(counts), rng)
+            x, ys = generate(part, index, many, rng)
+            xs = learner.encode(x)
+            for m in (*counts, many):
+                alone[name, m][at] = weighted_fit(learner, real, (xs[:m], ys[:m]), 1.0)(new)
             for m in counts:
-                synthetic = (xs.take(np.arange(min(m, len(ys)))), ys[:m])
                 for a, alpha in enumerate(ALPHAS):
-                    error = plain
-                    if alpha > 0:
-                        error = (weighted_fit(learner, real, synthetic, alpha)(new) - y[left]) ** 2
-                    out[name, m][a, at] = error
-    return out
+                    made = (xs[:m], ys[:m])
+                    out[name, m][a, at] = weighted_fit(learner, real, made, alpha)(new) if alpha > 0 else plain
+    return out, alone
 
 
 def scaling_law_alpha(*, real: float, synthetic: float, bias: float, floor: float, exponent: float = 1.0) -> float:

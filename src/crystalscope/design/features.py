@@ -92,29 +92,34 @@ def _solubility_features(x: Conditions, solubility: Solubility, c: Array, seeds:
     if seeds.any():
         # Without nucleation seeds grow by the cube root of the mass they take up.
         out["growth of the seeds"] = np.cbrt(np.maximum(1 + (c - end) / np.maximum(seeds, 1e-9), 0.01))
+    # (ramps, steps, n) solubility along the profile; at ramps that are not used, of the start.
+    at = (np.arange(_STEPS) + 0.5) / _STEPS
+    most = int(x.segments.max(initial=0))
+    degrees = x.temperature_c[:, :most].T[:, None] + x.swings[:, :most].T[:, None] * at[:, None]
+    used = np.arange(most)[:, None, None] < x.segments
+    along = solubility.at(np.where(used, degrees, x.temperature_c[:, 0]))
     for tau in _TIMES_MIN:
-        out |= _relaxed(x, solubility, c, tau)
+        out |= _relaxed(x, along, c, tau)
     return out
 
 
-def _relaxed(x: Conditions, solubility: Solubility, c: Array, tau: float) -> dict[str, Array]:
+def _relaxed(x: Conditions, along: Array, c: Array, tau: float) -> dict[str, Array]:
     state = c.copy()
     driven = np.zeros(len(x))
     squared, peak, dissolved = driven.copy(), driven.copy(), driven.copy()
-    swings, minutes = x.swings, x.minutes
-    for i in range(swings.shape[1]):
+    minutes = x.minutes
+    for i, ramp in enumerate(along):
         step = minutes[:, i] / _STEPS
         decay = np.exp(-step / tau)
-        for k in range(_STEPS):
-            t = x.temperature_c[:, i] + swings[:, i] * (k + 0.5) / _STEPS
-            curve = solubility.at(np.where(i < x.segments, t, x.temperature_c[:, 0]))
+        moves = step > 0
+        for curve in ramp:
             before = state
             # Never more than was charged: what dissolves are crystals.
-            state = np.where(step > 0, np.minimum(curve + (state - curve) * decay, c), state)
+            state = np.where(moves, np.minimum(curve + (state - curve) * decay, c), state)
             s = np.maximum((0.5 * (state + before) - curve) / curve, 0.0)
             driven += s * step
             squared += s**2 * step
-            peak = np.where(step > 0, np.maximum(peak, s), peak)
+            peak = np.where(moves, np.maximum(peak, s), peak)
             dissolved += np.maximum(state - before, 0.0)
     total = np.maximum(minutes.sum(axis=1), 1e-9)
     name = f"{tau / 60:g} h"

@@ -38,9 +38,8 @@ def make_folds(table: DoETable, count: int, *, rng: np.random.Generator) -> Ints
     groups = int(group.max()) + 1
     if groups < count:
         raise InputError(
-            f"expected at least {count} different experiments for {count} folds, got {groups}; measure more, or "
-            f"ask for "
-            "fewer folds"
+            f"expected at least {count} different experiments for {count} folds, got {groups}; measure more, or ask "
+            "for fewer folds"
         )
     measured = np.zeros(groups)
     np.maximum.at(measured, group, np.isfinite(table.values) @ (2.0 ** np.arange(table.values.shape[1])))
@@ -76,13 +75,36 @@ def conformal_interval(centres: Array, scales: Array, scores: Array, level: floa
     then holds up to 1/r; coverage near `level` is what is measured. Where residuals are too few for the level the
     largest is taken.
     """
-    r = len(scores)
-    position = min(level * (r + 1), r) - 1
-    share = max(position, 0.0) / max(r - 1, 1)
+    share = _share(len(scores), level)
     reach = scores[:, None] * scales
     upper = np.quantile(centres + reach, share, axis=0)
     lower = -np.quantile(-(centres - reach), share, axis=0)
     return np.minimum(lower, upper), np.maximum(lower, upper)
+
+
+def held_out_reach(scores: Array, folds: Ints, level: float) -> Array:
+    """(r,) scaled half width at each held-out row by the residuals of the rows of the other folds.
+
+    Parameters
+    ----------
+    scores
+        (r,) absolute residuals over the scale at their own row.
+    folds
+        (r,) number of the fold of each.
+    level
+        Coverage.
+    """
+    out = np.empty(len(scores))
+    for k in np.unique(folds):
+        others = scores[folds != k]
+        out[folds == k] = np.quantile(others, _share(len(others), level))
+    return out
+
+
+def _share(r: int, level: float) -> float:
+    """Place of the order statistic of r residuals, 0 to 1."""
+    position = min(level * (r + 1), r) - 1
+    return max(position, 0.0) / max(r - 1, 1)
 
 
 @dataclass(frozen=True, eq=False)

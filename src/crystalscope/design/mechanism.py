@@ -71,13 +71,14 @@ class Mechanism:
         """Simulate the rows of a table; `draws` sets of constants (None: as many as the polynomials need)."""
         kinetics, names = start_of(table.system)
         terms = _terms(np.zeros((1, len(names)))).shape[1]
-        count = draws or terms + max(terms // 3, 8)
+        whole = draws or terms + max(terms // 3, 8)
         centre = np.zeros(len(names))
         out = cls(table.system, kinetics, names, centre, np.zeros((len(table), 3, terms)), 1.0)
-        for width in (1.0, 0.5):
+        # The first optimum only says where to look closely: half the draws, without interactions, will do.
+        for width, count in ((1.0, (whole + 1) // 2), (0.5, whole)):
             theta = centre + width * _PRIOR_SD * _spread(count, len(names), rng)
             y = np.stack([_transformed(out.simulate(table.conditions, t)) for t in theta])
-            out = cls(table.system, kinetics, names, centre, _fit(theta - centre, y), width)
+            out = cls(table.system, kinetics, names, centre, _fit(theta - centre, y, crossed=width < 1), width)
             centre = out.calibrate(table, np.arange(len(table)))
         return out
 
@@ -148,10 +149,16 @@ class Mechanism:
 
         def residuals(x: Array) -> Array:
             d = coefficients @ _terms((x - self.centre)[None, :])[0] - measured
-            return np.concatenate([(np.where(known, d, 0.0) / sd)[known], x / _PRIOR_SD])
+            return np.concatenate([(d / sd)[known], x / _PRIOR_SD])
+
+        def slopes(x: Array) -> Array:
+            d = coefficients @ _term_slopes(x - self.centre)
+            return np.vstack([(d / sd[:, None])[known], np.eye(len(x)) / _PRIOR_SD])
 
         for _ in range(3):
-            got = least_squares(residuals, theta, bounds=(-bound, bound), max_nfev=15, loss="soft_l1", f_scale=2.0)
+            got = least_squares(
+                residuals, theta, jac=slopes, bounds=(-bound, bound), max_nfev=15, loss="soft_l1", f_scale=2.0
+            )
             theta = np.clip(got.x, -bound + 1e-6, bound - 1e-6)
             d = coefficients @ _terms((theta - self.centre)[None, :])[0] - measured
             counts = known.sum(axis=0)
@@ -210,9 +217,22 @@ def _terms(theta: Array) -> Array:
     return np.hstack([np.ones((len(theta), 1)), theta, theta[:, i] * theta[:, j]])
 
 
-def _fit(theta: Array, y: Array) -> Array:
-    """(n, 3, b) from (m, p) draws and (m, n, 3) outputs; rows where a draw gave nothing are fitted without it."""
+def _term_slopes(theta: Array) -> Array:
+    """(b, p) slopes of `_terms` by the (p,) constants."""
+    p = len(theta)
+    i, j = np.triu_indices(p)
+    one = np.eye(p)
+    return np.vstack([np.zeros((1, p)), one, theta[i][:, None] * one[j] + theta[j][:, None] * one[i]])
+
+
+def _fit(theta: Array, y: Array, *, crossed: bool = True) -> Array:
+    """(n, 3, b) from (m, p) draws and (m, n, 3) outputs, with or without products of different constants; draws that
+    gave nothing at a row count there as the mean of the others.
+    """
     phi = _terms(theta)
+    if not crossed:
+        i, j = np.triu_indices(theta.shape[1])
+        phi[:, 1 + theta.shape[1] :][:, i != j] = 0.0
     m, n, q = y.shape
     flat = y.reshape(m, n * q)
     # A trace of penalty: second-order terms that no draw tells apart stay 0.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from crystalscope.core.design import ParetoFront, Prediction
 from crystalscope.design.base import FittedTwin
 from crystalscope.design.suggest import Suggestion
 from crystalscope.design.system import System
 from crystalscope.design.verdict import AttributeVerdict
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Campaign:
         Next experiments; None where there are not two objectives.
     sensitivity
         From `sobol_indices`.
+    before
+        Held-out predictions without synthetic rows, by attribute, where the twin was refined by some.
     """
 
     twin: FittedTwin
@@ -70,6 +76,7 @@ class Campaign:
     chosen: tuple[int, int]
     suggestion: Suggestion | None
     sensitivity: pd.DataFrame
+    before: dict[str, Array] = field(default_factory=dict)
 
     @property
     def system(self) -> System:

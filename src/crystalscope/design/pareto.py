@@ -74,7 +74,7 @@ def optimise(
 
         def _evaluate(self, x: Array, out: dict[str, Array], *args: object, **kwargs: object) -> None:
             conditions = round_conditions(space.decode(x), system)
-            out["F"] = objectives_of(system, twin.attributes, twin.estimate(conditions)[0], conditions)
+            out["F"] = objectives_of(system, twin.attributes, twin.means(conditions), conditions)
             if inside:
                 out["G"] = twin.distance(conditions)[:, None] - 1
 

@@ -57,6 +57,15 @@ def make_plan(
     return round_conditions(Conditions.join(parts), system)
 
 
+def mix_of(name: str, system: System) -> dict[int, int]:
+    """Experiments by ramps of a mix by its name, published or even; raises ConfigError for other names."""
+    if name == "published":
+        return PUBLISHED_MIX
+    if name != "even":
+        raise ConfigError(f"expected a mix of published or even, got {name!r}; check --mix")
+    return {s.segments: 1 for s in spaces_of(system)}
+
+
 def _counts(system: System, count: int, mix: dict[int, int] | None) -> dict[int, int]:
     known = [s.segments for s in spaces_of(system)]
     wanted = {s: n for s, n in (mix or PUBLISHED_MIX).items() if s in known} or dict.fromkeys(known, 1)

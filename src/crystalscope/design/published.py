@@ -104,6 +104,8 @@ class FittedPublished:
     notes: tuple[str, ...]
     domain: Domain
     parts: tuple[_Part, ...]
+    before: Mapping[str, Array]
+    """Held-out predictions without synthetic rows (step 4); `held_out` are those of the refined models (step 8)."""
 
     def predict(self, conditions: Conditions, *, level: float = 0.9) -> dict[str, Prediction]:
         """Means with plus or minus z standard deviations of Monte Carlo cross-validation, as published.
@@ -117,10 +119,18 @@ class FittedPublished:
             out[name] = Prediction(mean, mean - _z(level) * sd, mean + _z(level) * sd, level, inside)
         return out
 
+    @property
+    def augmented(self) -> bool:
+        """Whether synthetic rows were tried."""
+        return any(p.choice.augmentation is not None for p in self.parts)
+
     def estimate(self, conditions: Conditions) -> tuple[Array, Array]:
         """(n, q) means and standard deviations by Monte Carlo cross-validation."""
-        means = np.column_stack([p.mean(conditions) for p in self.parts])
-        return means, np.column_stack([self._spread(p.repeats, conditions) for p in self.parts])
+        return self.means(conditions), np.column_stack([self._spread(p.repeats, conditions) for p in self.parts])
+
+    def means(self, conditions: Conditions) -> Array:
+        """(n, q) means in the order of `attributes`."""
+        return np.column_stack([p.mean(conditions) for p in self.parts])
 
     def distance(self, conditions: Conditions) -> Array:
         """(n,) distance from what was tried; above 1 is outside."""
@@ -208,7 +218,8 @@ class PublishedTwin:
                 notes.append(f"{attribute.column}: {part.choice.learner}, {used}")
         features = make_features(table.conditions, table.system)
         domain = Domain.of(table.conditions, features, table.system)
-        return FittedPublished(table, tuple(names), tuple(scores), held, tuple(notes), domain, tuple(parts))
+        before = {n: p.choice.held_out for n, p in zip(names, parts, strict=True)}
+        return FittedPublished(table, tuple(names), tuple(scores), held, tuple(notes), domain, tuple(parts), before)
 
     def _attribute(
         self, table: DoETable, index: int, rng: np.random.Generator
@@ -224,7 +235,7 @@ class PublishedTwin:
         test, train = order[: max(1, round(_HOLD_OUT * len(rows)))], order[max(1, round(_HOLD_OUT * len(rows))) :]
         seed = int(rng.integers(2**31))
         y = table.values[:, index]
-        x, xt = table.conditions.take(train), table.conditions.take(test)
+        xt = table.conditions.take(test)
         choice = (self.known or {}).get(name) or self._choose(table, index, (train, test), seed)
         learner = _learner(system, choice.learner, choice.settings, seed)
         chosen, synthetic = choice.augmentation, None
@@ -232,20 +243,25 @@ class PublishedTwin:
             made_by = np.random.default_rng(seed)
             synthetic = GENERATORS[chosen.generator](table.take(train), index, chosen.count, made_by)
         alpha = 0.0 if chosen is None else chosen.alpha
+        raw = table.conditions.raw(system)
+        made = (raw[:0], y[:0]) if synthetic is None else (synthetic[0].raw(system), synthetic[1])
 
         def fitted(use: Ints) -> Any:
-            made = synthetic if synthetic is not None else (x.take(np.zeros(0, dtype=int)), np.zeros(0))
-            return weighted_fit(learner, (table.conditions.take(use), y[use]), made, alpha)
+            model = weighted_fit(learner, (raw[use], y[use]), made, alpha)
+            return lambda new: model(learner.encode(new))
 
         after = fitted(train)
         held = choice.held_out.copy()
         held[test] = after(xt)
         scores = list(choice.scores)
         if chosen is not None:
-            loss = next(s.validation.mse for s in scores if s.weight == 1) * (1 - chosen.gain)
             note = f"{chosen.generator} m={chosen.count} a={alpha:g}" if alpha > 0 else "no synthetic rows"
-            refined, test_score = Score(loss, np.nan, np.nan), Score.of(after(xt), y[test])
-            scores.append(ModelScore(name, f"{choice.learner}, refined", refined, test_score, 1.0, note))
+            # Of the rows of the training part, in its order
+            refined = Score.of(chosen.held_out, y[train])
+            scores.append(
+                ModelScore(name, f"{choice.learner}, refined", refined, Score.of(after(xt), y[test]), 1.0, note)
+            )
+            held[train] = chosen.held_out
         repeats = tuple(fitted(rng.permutation(train)[: round(0.8 * len(train))]) for _ in range(self.repeats))
         bootstraps, out_of_bag = [], []
         for _ in range(self.repeats):
@@ -262,11 +278,12 @@ class PublishedTwin:
         """Learner by validation error, then synthetic rows; the test rows are scored and never chosen on."""
         system, name, y = table.system, table.system.attributes[index].column, table.values[:, index]
         train, test = split
-        x, xt = table.conditions.take(train), table.conditions.take(test)
+        raw = table.conditions.raw(system)
+        x, xt = raw[train], raw[test]
         found = []
         for learner_name in _LEARNERS:
-            settings, validation, out = self._search(x.raw(system), y[train], learner_name, seed)
-            model = _learner(system, learner_name, settings, seed)(x, y[train], np.ones(len(train)))
+            settings, validation, out = self._search(x, y[train], learner_name, seed)
+            model = _learner(system, learner_name, settings, seed).fit(x, y[train], np.ones(len(train)))
             found.append((learner_name, settings, validation, Score.of(model(xt), y[test]), out))
         best = min(found, key=lambda f: f[2].mse)
         scores = tuple(
@@ -282,11 +299,20 @@ class PublishedTwin:
                 index,
                 learner=_learner(system, best[0], best[1], seed),
                 generators=GENERATORS,
-                folds=np.arange(len(train)) % self.folds,
+                folds=self._fold_numbers(len(train), seed),
                 rng=np.random.default_rng(seed),
                 counts=COUNTS[-1:] if self.quick else COUNTS,
             )
         return PublishedChoice(best[0], best[1], scores, held, chosen)
+
+    def _fold_numbers(self, n: int, seed: int) -> Ints:
+        """(n,) the folds of the grid search, so that errors before and after are of the same rows."""
+        from sklearn.model_selection import KFold
+
+        out = np.zeros(n, dtype=np.int64)
+        for k, (_, left) in enumerate(KFold(self.folds, shuffle=True, random_state=seed).split(np.zeros((n, 1)))):
+            out[left] = k
+        return out
 
     def _search(self, x: Array, y: Array, name: str, seed: int) -> tuple[dict[str, Any], Score, Array]:
         from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict
@@ -302,20 +328,21 @@ class PublishedTwin:
         settings = {k.split("__")[1]: v for k, v in search.best_params_.items()}
         best = make_pipeline(StandardScaler(), _estimator(name, seed, settings))
         out = np.asarray(cross_val_predict(best, x, y, cv=folds, n_jobs=1), dtype=float)
-        score = Score.of(out, y)
-        return settings, Score(-float(search.best_score_), score.mae, score.r2), out
+        return settings, Score.of(out, y), out
 
 
 def _learner(system: Any, name: str, settings: Mapping[str, Any], seed: int) -> Learner:
     """A weighted learner on standardised raw inputs."""
     from sklearn.preprocessing import StandardScaler
 
-    def fit(x: Conditions, y: Array, weights: Array) -> Any:
-        scaler = StandardScaler().fit(x.raw(system))
-        model = _estimator(name, seed, settings).fit(scaler.transform(x.raw(system)), y, sample_weight=weights)
-        return lambda new: np.asarray(model.predict(scaler.transform(new.raw(system))), dtype=float)
+    def fit(x: Array, y: Array, weights: Array) -> Any:
+        scaler = StandardScaler().fit(x)
+        # Equal weights as none: the quantile of the Huber loss is another with weights.
+        unequal = weights if np.ptp(weights) > 0 else None
+        model = _estimator(name, seed, settings).fit(scaler.transform(x), y, sample_weight=unequal)
+        return lambda new: np.asarray(model.predict(scaler.transform(new)), dtype=float)
 
-    return fit
+    return Learner(lambda x: x.raw(system), fit)
 
 
 def _z(level: float) -> float:

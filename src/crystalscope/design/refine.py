@@ -27,19 +27,16 @@ def feature_learner(table: DoETable, index: int) -> Learner:
     """A Gaussian process on the features; the weight of a row divides the variance of its noise."""
     system, attribute = table.system, table.system.attributes[index]
 
-    def fit(x: Conditions, y: Array, weights: Array) -> Callable[[Conditions], Array]:
-        target = np.log(np.maximum(y, 1e-9)) if attribute.scale == "log" else y
-        model = GaussianProcess.fit(
-            make_features(x, system).to_numpy(dtype=float), target, noise_weights=weights / weights.mean()
-        )
+    def encode(x: Conditions) -> Array:
+        return make_features(x, system).to_numpy(dtype=float)
 
-        def predict(new: Conditions) -> Array:
-            out = model.predict(make_features(new, system).to_numpy(dtype=float))[0]
-            return np.exp(out) if attribute.scale == "log" else out
+    def fit(x: Array, y: Array, weights: Array) -> Callable[[Array], Array]:
+        logs = attribute.scale == "log"
+        target = np.log(np.maximum(y, 1e-9)) if logs else y
+        model = GaussianProcess.fit(x, target, noise_weights=weights / weights.mean())
+        return lambda new: np.exp(model.predict(new)[0]) if logs else model.predict(new)[0]
 
-        return predict
-
-    return fit
+    return Learner(encode, fit)
 
 
 @dataclass(frozen=True, eq=False)

@@ -109,24 +109,21 @@ class GaussianProcess:
         t = (y - centre) / spread
         extra = np.ones(len(y)) if noise_weights is None else 1 / np.maximum(noise_weights, 1e-6)
         root = np.sqrt(extra)
-        best: tuple[float, float, float, float, float] | None = None
         squared = _squared(z, z)
-        for length in _LENGTHS:
-            matern = _matern(squared, length)
-            for linear in _LINEAR:
-                kernel = linear * (z @ z.T / z.shape[1] + 1) + (1 - linear) * matern
-                values, vectors = np.linalg.eigh(kernel / np.outer(root, root))
-                projected = (vectors.T @ (t / root)) ** 2
-                for noise in _NOISES:
-                    d = np.maximum(values, 0) + noise
-                    variance = float((projected / d).mean())
-                    # A weak preference for noise about a tenth of the signal: short tables are not interpolated.
-                    prior = 0.5 * (np.log(noise / 0.1) / 2.0) ** 2
-                    cost = 0.5 * (len(t) * np.log(max(variance, 1e-12)) + float(np.log(d).sum())) + prior
-                    if best is None or cost < best[0]:
-                        best = (cost, length, linear, float(noise), variance)
-        assert best is not None
-        _, length, linear, noise, variance = best
+        shapes = [(length, linear) for length in _LENGTHS for linear in _LINEAR]
+        matern = {length: _matern(squared, length) for length in _LENGTHS}
+        line = z @ z.T / z.shape[1] + 1
+        kernels = np.stack([linear * line + (1 - linear) * matern[length] for length, linear in shapes])
+        values, vectors = np.linalg.eigh(kernels / np.outer(root, root))
+        projected = (np.swapaxes(vectors, 1, 2) @ (t / root)) ** 2
+        d = np.maximum(values, 0)[:, None] + _NOISES[:, None]
+        variances = (projected[:, None] / d).mean(axis=2)
+        # A weak preference for noise about a tenth of the signal: short tables are not interpolated.
+        prior = 0.5 * (np.log(_NOISES / 0.1) / 2.0) ** 2
+        cost = 0.5 * (len(t) * np.log(np.maximum(variances, 1e-12)) + np.log(d).sum(axis=2)) + prior
+        shape, at = np.unravel_index(int(np.argmin(cost)), cost.shape)
+        length, linear = shapes[shape]
+        noise, variance = float(_NOISES[at]), float(variances[shape, at])
         kernel = linear * (z @ z.T / z.shape[1] + 1) + (1 - linear) * _matern(squared, length)
         inverse = np.linalg.inv(kernel + noise * np.diag(extra))
         return cls(scaler, z, centre, spread, length, linear, noise, variance, inverse, inverse @ t)

@@ -116,7 +116,7 @@ def saved_system(folder: str | Path) -> System:
 
 
 def _fingerprint(twin: FittedTwin) -> list[list[float]]:
-    means = twin.estimate(twin.table.conditions)[0]
+    means = twin.means(twin.table.conditions)
     return [[float(v) for v in row] for row in means]
 
 
@@ -132,11 +132,19 @@ def _choice(choice: PublishedChoice) -> dict[str, Any]:
 
 
 def _augmentation(a: Augmentation) -> dict[str, Any]:
-    return {"generator": a.generator, "count": a.count, "alpha": a.alpha, "gain": a.gain}
+    out = {"generator": a.generator, "count": a.count, "alpha": a.alpha, "gain": a.gain, "law": a.law}
+    return {**out, "held_out": a.held_out.tolist()}
 
 
 def _read_augmentation(data: dict[str, Any]) -> Augmentation:
-    return Augmentation(data["generator"], data["count"], data["alpha"], {}, np.zeros(0), data["gain"])
+    held = _numbers(data["held_out"])
+    law = np.nan if data["law"] is None else data["law"]
+    return Augmentation(data["generator"], data["count"], data["alpha"], {}, np.zeros(0), data["gain"], law, held)
+
+
+def _numbers(values: list[float | None]) -> Array:
+    """What was not a number is null in JSON."""
+    return np.array([np.nan if v is None else v for v in values])
 
 
 def _read_choice(attribute: str, data: dict[str, Any]) -> PublishedChoice:
@@ -148,8 +156,7 @@ def _read_choice(attribute: str, data: dict[str, Any]) -> PublishedChoice:
         for s in data["scores"]
     )
     chosen = None if data["augmentation"] is None else _read_augmentation(data["augmentation"])
-    held = np.array([np.nan if v is None else v for v in data["held_out"]])
-    return PublishedChoice(data["learner"], data["settings"], scores, held, chosen)
+    return PublishedChoice(data["learner"], data["settings"], scores, _numbers(data["held_out"]), chosen)
 
 
 def system_toml(data: dict[str, Any]) -> str:

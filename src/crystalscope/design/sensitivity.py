@@ -27,7 +27,7 @@ def main_space(twin: FittedTwin) -> Space:
     return Space(twin.table.system, int(kinds[int(np.argmax(counts))]))
 
 
-def sobol_indices(twin: FittedTwin, space: Space, *, rng: np.random.Generator, draws: int = 128) -> pd.DataFrame:
+def sobol_indices(twin: FittedTwin, space: Space, *, rng: np.random.Generator, draws: int = 256) -> pd.DataFrame:
     """First-order and total Sobol indices of the coordinates of a space.
 
     Parameters
@@ -47,7 +47,9 @@ def sobol_indices(twin: FittedTwin, space: Space, *, rng: np.random.Generator, d
     u = qmc.Sobol(2 * d, rng=rng).random(draws)
     a, b = u[:, :d], u[:, d:]
     mixed = np.concatenate([a, b, *(_swap(a, b, i) for i in range(d))])
-    values = twin.estimate(space.decode(mixed))[0].reshape(d + 2, draws, -1)
+    values = twin.means(space.decode(mixed)).reshape(d + 2, draws, -1)
+    # About the mean: the estimator of the first order would else carry the noise of the square of the mean.
+    values = values - values[:2].mean(axis=(0, 1))
     ya, yb, yc = values[0], values[1], values[2:]
     variance = np.var(np.concatenate([ya, yb]), axis=0) + 1e-30
     first = (yb * (yc - ya)).mean(axis=1) / variance
@@ -81,7 +83,7 @@ def partial_dependence(
     grid = np.linspace(0, 1, points)
     u = np.repeat(rng.random((draws, space.size))[None], points, axis=0)
     u[:, :, coordinate] = grid[:, None]
-    values = twin.estimate(space.decode(u.reshape(-1, space.size)))[0]
+    values = twin.means(space.decode(u.reshape(-1, space.size)))
     return grid, values.reshape(points, draws, -1).mean(axis=1)
 
 

@@ -38,6 +38,9 @@ class Suggestion:
         where these have none).
     distance
         (k,) from what was tried; above 1 is outside.
+    beyond
+        (k,) whether no run so far is as good in every objective as what is expected; if not, the gain is in the
+        uncertainty.
     """
 
     conditions: Conditions
@@ -45,6 +48,7 @@ class Suggestion:
     sds: Array
     gains: Array
     distance: Array
+    beyond: NDArray[np.bool_]
 
 
 def suggest(
@@ -103,7 +107,9 @@ def suggest(
         # A neighbour of a chosen one tells little more.
         left = np.delete(left, best)
     picked = x.take(np.array(chosen, dtype=int))
-    return Suggestion(picked, means[chosen], sds[chosen], np.array(gains), twin.distance(picked))
+    runs = (measured - low) / span
+    beyond = np.array([not (runs <= m[i]).all(axis=1).any() for i in chosen], dtype=bool)
+    return Suggestion(picked, means[chosen], sds[chosen], np.array(gains), twin.distance(picked), beyond)
 
 
 def expected_improvement(mean: Array, sd: Array, front: Array, reference: Array, *, rng: np.random.Generator) -> Array:
@@ -172,7 +178,7 @@ def _volume(front: Array, reference: Array) -> float:
 def _measured(twin: FittedTwin) -> Array:
     """Objectives of the runs so far; what was not measured is taken from the twin."""
     table = twin.table
-    values = twin.estimate(table.conditions)[0]
+    values = twin.means(table.conditions)
     for i, name in enumerate(twin.attributes):
         j = next(k for k, a in enumerate(table.system.attributes) if a.column == name)
         known = np.isfinite(table.values[:, j])

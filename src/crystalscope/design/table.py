@@ -18,8 +18,9 @@ Array = NDArray[np.float64]
 
 LEAST_VALUES = 6
 """Fewer measured values of an attribute than this support no model."""
-_FAR = 6.0
-"""Robust standard deviations from the median beyond which a value is said to be an outlier."""
+_FAR, _GAP = 6.0, 4.0
+"""Robust standard deviations from the median, and from the next value towards it, beyond which a value is said to be
+an outlier: values that trail off, such as shares near their bound, are none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,9 +300,21 @@ def _odd(conditions: Conditions, values: Array, system: System) -> list[str]:
         middle = np.nanmedian(v) if np.isfinite(v).any() else np.nan
         spread = 1.4826 * np.nanmedian(np.abs(v - middle)) if np.isfinite(v).any() else np.nan
         if spread > 0:
+            gap = _gaps(v, middle)
             out += [
                 f"{a.column} = {column[row]:g} in row {row + 1} is far from all others (median "
                 f"{np.nanmedian(column):g}): check it; it was kept"
-                for row in np.flatnonzero(np.abs(v - middle) > _FAR * spread)
+                for row in np.flatnonzero((np.abs(v - middle) > _FAR * spread) & (gap > _GAP * spread))
             ]
+    return out
+
+
+def _gaps(v: Array, middle: float) -> Array:
+    """(n,) the widest gap between neighbouring values on the way from the median to each; NaN where not measured."""
+    out = np.full(len(v), np.nan)
+    for side in (v >= middle, v < middle):
+        rows = np.flatnonzero(side)
+        away = np.abs(v[rows] - middle)
+        order = np.argsort(away)
+        out[rows[order]] = np.maximum.accumulate(np.diff(away[order], prepend=0.0))
     return out

@@ -14,7 +14,7 @@ from crystalscope.design.augment import Augmentation
 from crystalscope.design.base import ModelScore, Progress, Score
 from crystalscope.design.conditions import Conditions
 from crystalscope.design.features import make_features
-from crystalscope.design.intervals import Domain, conformal_interval, make_folds
+from crystalscope.design.intervals import Domain, conformal_interval, held_out_reach, make_folds
 from crystalscope.design.mechanism import Mechanism, to_attribute
 from crystalscope.design.members import MEMBERS, Inputs, Predictor, combine, member_names
 from crystalscope.design.refine import NAME, Refinement, refine
@@ -52,6 +52,9 @@ class _Attribute:
     folds: Mapping[int, _Model]
     fold_of_score: Ints
     scores: Array
+    held_out: Array
+    """On the scale of the model, for the rows that were measured, as `scales`."""
+    scales: Array
 
 
 class Plants:
@@ -121,23 +124,48 @@ class FittedDefault:
             out[name] = self._back(part.index, mean, np.minimum(lower, mean), np.maximum(upper, mean), level, inside)
         return out
 
+    def predict_rows(self, *, level: float = 0.9) -> dict[str, Prediction]:
+        """Of the rows of the table; where an attribute was measured, by the models that had not seen the row, with an
+        interval from the residuals of the other folds.
+        """
+        out = {}
+        for (name, p), part in zip(self.predict(self.table.conditions, level=level).items(), self.parts, strict=True):
+            rows = np.isfinite(self.held_out[name])
+            reach = held_out_reach(part.scores, part.fold_of_score, level) * part.scales
+            ends = (part.held_out, part.held_out - reach, part.held_out + reach)
+            mine = self._back(part.index, *ends, level, p.in_domain[rows])
+            columns = []
+            for whole, known in ((p.mean, mine.mean), (p.lower, mine.lower), (p.upper, mine.upper)):
+                column = whole.copy()
+                column[rows] = known
+                columns.append(column)
+            out[name] = Prediction(columns[0], columns[1], columns[2], level, p.in_domain)
+        return out
+
     def estimate(self, conditions: Conditions) -> tuple[Array, Array]:
         """(n, q) means and standard deviations, without the models of the folds."""
         features = make_features(conditions, self.table.system)
-        plants = Plants(self.mechanism, conditions)
-        means, sds = [], []
-        for part in self.parts:
-            x = self._inputs(features, plants, part.index, self.theta)
-            a = self.table.system.attributes[part.index]
-            mean = part.final.mean(x)
+        means, sds = self._means(conditions, features), []
+        for k, part in enumerate(self.parts):
             # The Gaussian process says where errors are larger; the held-out residuals how large they are.
-            sd = part.final.sd(x) * float(np.sqrt(np.mean(part.scores**2)))
-            if a.scale == "log":
-                mean = np.exp(mean)
-                sd = mean * sd
-            means.append(mean if a.bounds is None else np.clip(mean, *a.bounds))
-            sds.append(sd)
-        return np.column_stack(means), np.column_stack(sds)
+            sd = part.final.sd(Inputs(features.to_numpy(dtype=float))) * float(np.sqrt(np.mean(part.scores**2)))
+            log = self.table.system.attributes[part.index].scale == "log"
+            sds.append(means[:, k] * sd if log else sd)
+        return means, np.column_stack(sds)
+
+    def means(self, conditions: Conditions) -> Array:
+        """(n, q) means in the order of `attributes`."""
+        return self._means(conditions, make_features(conditions, self.table.system))
+
+    def _means(self, conditions: Conditions, features: pd.DataFrame) -> Array:
+        plants = Plants(self.mechanism, conditions)
+        out = []
+        for part in self.parts:
+            mean = part.final.mean(self._inputs(features, plants, part.index, self.theta))
+            a = self.table.system.attributes[part.index]
+            mean = np.exp(mean) if a.scale == "log" else mean
+            out.append(mean if a.bounds is None else np.clip(mean, *a.bounds))
+        return np.column_stack(out)
 
     def distance(self, conditions: Conditions) -> Array:
         """(n,) distance from what was tried; above 1 is outside."""
@@ -163,7 +191,8 @@ class DefaultTwin:
     Parameters
     ----------
     folds
-        Of the cross-validation that weighs the members and makes the intervals; fewer where there are fewer rows.
+        Of the cross-validation that weighs the members and makes the intervals; None: 10, or as many as there are
+        different experiments.
     mechanism
         Plant that was built before for the first rows of the table, so that only new rows are simulated.
     augment
@@ -172,7 +201,7 @@ class DefaultTwin:
         Synthetic rows that an earlier fit to the same table chose, by attribute; they are not searched again.
     """
 
-    folds: int = 10
+    folds: int | None = None
     mechanism: Mechanism | None = None
     augment: bool = True
     choices: Mapping[str, Augmentation] | None = None
@@ -183,7 +212,7 @@ class DefaultTwin:
         Raises
         ------
         InputError
-            With fewer than five different experiments.
+            With fewer different experiments than folds, or than five.
 
         Notes
         -----
@@ -192,7 +221,7 @@ class DefaultTwin:
         """
         tell = progress or (lambda what, done, of: None)
         different = len(np.unique(table.conditions.raw(table.system), axis=0))
-        folds = make_folds(table, min(self.folds, max(different, 5)), rng=rng)
+        folds = make_folds(table, self.folds or min(10, max(different, 5)), rng=rng)
         seed = int(rng.integers(2**31))
         tell("plant", 0, None)
         mechanism = self._mechanism(table, rng)
@@ -308,7 +337,8 @@ def _fit_attribute(
     rows = np.flatnonzero(measured)
     members, spread = fitted(rows, theta)
     final = _Model(members, dict(zip(names, weights, strict=True)), spread)
-    part = _Attribute(index, final, models, folds[rows], np.abs(together[rows] - y[rows]) / scale[rows])
+    residuals = np.abs(together[rows] - y[rows])
+    part = _Attribute(index, final, models, folds[rows], residuals / scale[rows], together[rows], scale[rows])
 
     def back(v: Array) -> Array:
         v = np.exp(v) if attribute.scale == "log" else v

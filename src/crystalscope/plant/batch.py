@@ -124,7 +124,8 @@ def solve(
     factor = np.ones(grid.n + 1)
     if kinetics.growth is not None and kinetics.growth.size_factor_per_um > 0:
         factor = (1 + kinetics.growth.size_factor_per_um * grid.faces) ** kinetics.growth.size_order
-    m2, m3 = grid.mean_power(2), grid.mean_power(3)
+    # Copies: the compiled functions are made for arrays that can be written.
+    width, m2, m3 = grid.width.copy(), grid.mean_power(2).copy(), grid.mean_power(3).copy()
     m2g = m2 * 0.5 * (factor[1:] + factor[:-1])
     length = np.cbrt(m3)
     wear = (length / 100) ** (kinetics.breakage.size_order if kinetics.breakage is not None else 0.0)
@@ -135,7 +136,7 @@ def solve(
         (primary, cluster),
         start,
         (profile.time_s, profile.temperature_c, times_s),
-        (grid.width, m2, m2g, m3, factor, np.ones(grid.n + 1), _turned(kinetics, grid)),
+        (width, m2, m2g, m3, factor, np.ones(grid.n + 1), _turned(kinetics, grid)),
         (*pair_tables(grid.faces.tobytes()), collision_kernel(kinetics, length), wear),
         (numerics.courant, numerics.tolerance, numerics.loss_step, numerics.longest_s),
         out,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +44,7 @@ class Grid:
                 f"expected lengths 0 <= smallest < largest and 10 cells or more, got {smallest_um:g}, {largest_um:g} "
                 f"um and {cells} cells"
             )
-        u = np.linspace(0, 1, cells + 1)
-        return cls(smallest_um + (largest_um - smallest_um) * np.expm1(_STRETCH * u) / np.expm1(_STRETCH))
+        return _stretched(smallest_um, largest_um, cells)
 
     @classmethod
     def even(cls, smallest_um: float, largest_um: float, cells: int) -> Grid:
@@ -56,10 +56,10 @@ class Grid:
         """Number of cells."""
         return len(self.faces) - 1
 
-    @property
+    @cached_property
     def width(self) -> Array:
         """(n,) widths in um."""
-        return np.diff(self.faces)
+        return _fixed(np.diff(self.faces))
 
     @property
     def centre(self) -> Array:
@@ -68,8 +68,25 @@ class Grid:
 
     def mean_power(self, k: int) -> Array:
         """(n,) mean of L^k over each cell, um^k; the third is the pivot volume over k_v."""
+        return self._powers(k)
+
+    @cached_property
+    def _powers(self) -> Callable[[int], Array]:
         f = self.faces
-        return np.asarray((f[1:] ** (k + 1) - f[:-1] ** (k + 1)) / ((k + 1) * np.diff(f)))
+        return lru_cache(lambda k: _fixed((f[1:] ** (k + 1) - f[:-1] ** (k + 1)) / ((k + 1) * np.diff(f))))
+
+
+def _fixed(values: Array) -> Array:
+    """Read-only: the grids are shared."""
+    values.flags.writeable = False
+    return values
+
+
+@lru_cache(maxsize=64)
+def _stretched(smallest_um: float, largest_um: float, cells: int) -> Grid:
+    """Recipes near each other share a grid."""
+    u = np.linspace(0, 1, cells + 1)
+    return Grid(smallest_um + (largest_um - smallest_um) * np.expm1(_STRETCH * u) / np.expm1(_STRETCH))
 
 
 @lru_cache(maxsize=16)

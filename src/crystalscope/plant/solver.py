@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -24,7 +29,7 @@ Array = NDArray[np.float64]
 DONE, TOO_MANY_STEPS, NOT_FINITE = 0, 1, 2
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def solute_rate(p: Array, k: Array, c: float, at: tuple[float, float], crystals: tuple[float, float, float]) -> float:
     """Solute that crystals take in g per kg and s (below 0 where they dissolve).
 
@@ -41,7 +46,7 @@ def solute_rate(p: Array, k: Array, c: float, at: tuple[float, float], crystals:
     return p[MASS] * (3 * rate * area + nuclei * p[NUCLEUS] ** 3)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def amorphous_step(
     p: Array, k: Array, mass: float, c: float, saturated: float, dt: float
 ) -> tuple[float, float, float]:
@@ -55,7 +60,7 @@ def amorphous_step(
     return after, dt * (falls - dissolves * after), dt * k[5] * after
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def solve(
     p: Array,
     k: Array,
@@ -95,8 +100,8 @@ def solve(
     return guess
 
 
-@njit(cache=True, nogil=True)
-def integrate(
+@njit(nogil=True)
+def _integrate(
     p: Array,
     numbers: tuple[Array, Array],
     start: tuple[float, float],
@@ -237,3 +242,26 @@ def integrate(
         out[2][stop, 2] = rate
         out[2][stop, 3] = time
     return DONE, steps, time, fullest
+
+
+def _compiled(sources: int) -> Callable[..., Any]:
+    """`_integrate`, kept by numba from run to run.
+
+    numba's cache notices edits of the file of a function alone, not of the files that it calls: what it kept would go
+    on with old laws. `sources` is a number that changes with those files; as a captured variable it is part of the
+    key.
+    """
+
+    @njit(cache=True, nogil=True)
+    def integrate(p, numbers, start, course, cells, pairs, control, out):  # type: ignore[no-untyped-def]
+        if sources < 0:
+            return TOO_MANY_STEPS, 0, 0.0, 0.0
+        return _integrate(p, numbers, start, course, cells, pairs, control, out)
+
+    return integrate
+
+
+integrate = _compiled(
+    zlib.crc32(b"".join((Path(__file__).parent / name).read_bytes() for name in ("kernels.py", "laws.py")))
+)
+"""The loop over time: see `_integrate`."""

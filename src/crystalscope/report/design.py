@@ -28,8 +28,9 @@ def write_design_report(campaign: Campaign, out: Path, frames: dict[str, Any]) -
     campaign
         What was found.
     frames
-        ``verdict`` (content of verdict.json), ``augmentation`` and ``synthetic`` (tables of the files), and ``kinds``
-        (names of the kinds of profiles of the fronts).
+        ``verdict`` (content of verdict.json), ``augmentation`` and ``synthetic`` (tables of the files), ``kinds``
+        (names of the kinds of profiles of the fronts); where further runs were compared also ``comparison``
+        (comparison.csv) and ``agreement`` (a sentence).
 
     Raises
     ------
@@ -46,7 +47,7 @@ def write_design_report(campaign: Campaign, out: Path, frames: dict[str, Any]) -
     two = len([a for a in system.objectives if a.column in twin.attributes]) >= 2
     level = f"{100 * campaign.settings.level:g}"
     plots = {
-        "parity": design_plots.parity(twin.table, campaign.predictions),
+        "parity": design_plots.parity(twin.table, campaign.predictions, campaign.before),
         "fronts": design_plots.fronts(twin.table, campaign.fronts, kinds, campaign.chosen)
         if two and campaign.chosen[0] >= 0
         else "",
@@ -68,6 +69,9 @@ def write_design_report(campaign: Campaign, out: Path, frames: dict[str, Any]) -
         "next": _next(campaign, kinds),
         "recipes": _recipes(campaign, kinds),
         "front_caption": _front_caption(campaign),
+        "before_caption": " Crosses: without synthetic rows." if campaign.before else "",
+        "comparison": _comparison(frames.get("comparison")),
+        "comparison_caption": frames.get("agreement", ""),
         "models": _models(campaign),
         "synthetic": _synthetic(verdict["synthetic"], frames["synthetic"]),
         "main_kind": frames["main_kind"],
@@ -116,15 +120,16 @@ def _next(campaign: Campaign, kinds: list[str]) -> dict[str, Any] | None:
     head = ["", "profile", *(f.column for f in system.factors)]
     if system.profile is not None:
         head += ["corners, °C", "h"]
-    head += [f"{a} expected" for a in campaign.twin.attributes] + ["gain", "tried"]
+    head += [f"{a} expected" for a in campaign.twin.attributes] + ["gain", "why"]
     rows = []
     for i in range(len(s.conditions)):
         row: list[Any] = [i + 1, names[int(s.conditions.segments[i])]]
         row += [f"{v:.4g}" for v in s.conditions.factors[i]]
         if system.profile is not None:
             row += [_corners(s.conditions, i), f"{s.conditions.batch_time_h[i]:.1f}"]
-        row += [f"{m:.3g} ± {d:.2g}" for m, d in zip(s.means[i], s.sds[i], strict=True)]
-        rows.append([*row, f"{s.gains[i]:.1%}", "yes" if s.distance[i] <= 1 else "new ground"])
+        row += [f"{m:.3g}\u00a0±\u00a0{d:.2g}" for m, d in zip(s.means[i], s.sds[i], strict=True)]
+        why = "expected beyond all runs" if s.beyond[i] else "uncertain, may be better"
+        rows.append([*row, f"{s.gains[i]:.1%}", why + ("" if s.distance[i] <= 1 else "; new ground")])
     return {"head": head, "rows": rows}
 
 
@@ -159,6 +164,21 @@ def _recipes(campaign: Campaign, kinds: list[str]) -> dict[str, Any] | None:
     return {"head": ["", *(f.column for f in system.factors), *filled.predictions, "batch time"], "rows": rows}
 
 
+def _comparison(frame: Any) -> dict[str, Any] | None:
+    if frame is None:
+        return None
+    rows = [
+        [
+            f"row {r.row}: {r.cqa}",
+            f"{r.experiment:.4g}",
+            f"{r.mean:.4g} ({r.lower:.4g} to {r.upper:.4g})",
+            "yes" if r.inside else "no",
+        ]
+        for r in frame.itertuples()
+    ]
+    return {"head": ["", "experiment", "prediction", "inside"], "rows": rows}
+
+
 def _models(campaign: Campaign) -> dict[str, Any]:
     rows = []
     for s in campaign.twin.scores:
@@ -178,23 +198,24 @@ def _synthetic(decided: dict[str, Any], frame: Any) -> dict[str, Any] | None:
     for name, d in decided.items():
         alike = frame[frame["cqa"] == name]["similarity"].iloc[0]
         used = f"a = {d['alpha']:g}, {d['count']} rows" if d["alpha"] > 0 else "not used"
-        rows.append([name, d["generator"], f"{alike:.2f}", used, f"{d['gain']:.0%}"])
-    return {"head": ["", "best generator", "similarity", "decision", "gain in squared error"], "rows": rows}
+        law = f"{d['alpha_by_law']:.2f}" if d["alpha_by_law"] == d["alpha_by_law"] else _NONE
+        rows.append([name, d["generator"], f"{alike:.2f}", used, f"{d['gain']:.0%}", law])
+    head = ["", "best generator", "similarity", "decision", "gain in squared error", "a by scaling law"]
+    return {"head": head, "rows": rows}
 
 
 def _profiles(campaign: Campaign, kinds: list[str]) -> str:
     system = campaign.system
     if system.profile is None or campaign.chosen[0] < 0:
         return ""
-    drawn, best = {}, ""
+    drawn = {}
     for i, (front, kind) in enumerate(zip(campaign.fronts, kinds, strict=True)):
         if not len(front):
             continue
         j = campaign.chosen[1] if i == campaign.chosen[0] else _nearest(front)
         x = round_conditions(Space(system, front.segments).decode(front.coordinates[[j]]), system)
-        drawn[kind] = x.profile(0)
-        best = kind if i == campaign.chosen[0] else best
-    return design_plots.profiles(drawn, best)
+        drawn[i] = (kind, x.profile(0))
+    return design_plots.profiles(drawn, campaign.chosen[0])
 
 
 def _dependence(campaign: Campaign) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,18 @@ from crystalscope.report.style import BLUE, GREY, ORANGE, PALE, new_figure
 
 Array = NDArray[np.float64]
 
-# Number of cycles from light to dark; markers tell them apart without colour.
+# Markers and lines tell them apart without colour.
 KIND_LOOKS = (
-    ("#8fb8de", "o"), ("#c8551b", "s"), ("#5f97c9", "^"), ("#2f74b5", "v"), ("#1f5f99", "D"), ("#123a5e", "P"),
+    ("#7fb2dd", "o", "--"), ("#c8551b", "s", "-."), ("#3b7d4f", "^", ":"), ("#1f5f99", "v", (0, (5, 1))),
+    ("#8a5aa8", "D", (0, (3, 1, 1, 1))), ("#1c2733", "P", "-"),
 )  # fmt: skip
 
 
 @svg("Measured against held-out predicted values with their intervals, one panel for each attribute")
-def parity(table: DoETable, predictions: dict[str, Prediction]) -> Any:
-    """Held-out predictions with intervals against measured values; rows outside of what was tried are hollow."""
+def parity(table: DoETable, predictions: dict[str, Prediction], before: Mapping[str, Array]) -> Any:
+    """Held-out predictions with intervals against measured values; rows outside of what was tried are hollow, crosses
+    are those `before` synthetic rows.
+    """
     figure = new_figure(9.2, 3.5 if len(predictions) > 1 else 4.0)
     axes = figure.subplots(1, max(len(predictions), 2), squeeze=False)[0]
     names = [a.column for a in table.system.attributes]
@@ -35,6 +38,8 @@ def parity(table: DoETable, predictions: dict[str, Prediction]) -> Any:
         known = np.isfinite(y)
         half = [p.mean[known] - p.lower[known], p.upper[known] - p.mean[known]]
         axis.errorbar(y[known], p.mean[known], yerr=half, fmt="none", color=BLUE, lw=1, alpha=0.55)
+        if name in before:
+            axis.plot(y, before[name], "x", color=ORANGE, ms=4, mew=0.9)
         inside = p.in_domain[known]
         axis.plot(y[known][inside], p.mean[known][inside], "o", color=BLUE, ms=4, label="tried")
         if not inside.all():
@@ -51,29 +56,31 @@ def parity(table: DoETable, predictions: dict[str, Prediction]) -> Any:
 
 @svg("Pareto fronts by kind of profile, with the runs of the table")
 def fronts(table: DoETable, found: Sequence[ParetoFront], kinds: Sequence[str], chosen: tuple[int, int]) -> Any:
-    """Two objectives against each other by kind of profile; the third attribute, where there is one, as a colour."""
+    """Two objectives against each other by kind of profile, again with the third attribute, where there is one, as a
+    colour, and with the batch time, where it is an objective.
+    """
     system = table.system
-    objectives = system.objectives
-    x, y = objectives[0], objectives[1]
+    x, y = system.objectives[:2]
+    shown = [i for i, f in enumerate(found) if len(f)]
+    mapped: list[tuple[str, list[Array]]] = []
     third = next((a for a in system.attributes if a not in (x, y)), None)
-    shown = [f for f in found if len(f)]
-    mapped = third is not None and all(third.column in f.predictions for f in shown) and bool(shown)
-    figure = new_figure(9.2, 3.9)
-    axes = figure.subplots(1, 2 if mapped else 1, squeeze=False)[0]
+    if third is not None and all(third.column in found[i].predictions for i in shown):
+        mapped.append((_label(third), [found[i].predictions[third.column].mean for i in shown]))
+    if system.time_objective:
+        mapped.append(("batch time / h", [found[i].batch_time_h for i in shown]))
+    figure = new_figure(9.2, 3.9 if len(mapped) < 2 else 3.4)
+    axes = figure.subplots(1, 1 + len(mapped), squeeze=False)[0]
     names = [a.column for a in system.attributes]
     runs = table.values[:, [names.index(x.column), names.index(y.column)]]
     for axis in axes:
         axis.plot(runs[:, 0], runs[:, 1], ".", color=GREY, ms=5, label="runs of the table")
         axis.set(xlabel=_label(x), ylabel=_label(y))
-    for i, (front, kind) in enumerate(zip(found, kinds, strict=True)):
-        if not len(front):
-            continue
-        colour, mark = KIND_LOOKS[i % len(KIND_LOOKS)]
-        u, v = front.predictions[x.column].mean, front.predictions[y.column].mean
-        axes[0].plot(u, v, mark, color=colour, ms=4.5, label=kind)
+    places = [tuple(found[i].predictions[a.column].mean for a in (x, y)) for i in shown]
+    for i, place in zip(shown, places, strict=True):
+        colour, mark, _ = KIND_LOOKS[i % len(KIND_LOOKS)]
+        axes[0].plot(*place, mark, color=colour, ms=4, label=kinds[i])
     if chosen[0] >= 0:
-        front = found[chosen[0]]
-        p, q = (front.predictions[a.column] for a in (x, y))
+        p, q = (found[chosen[0]].predictions[a.column] for a in (x, y))
         j = chosen[1]
         axes[0].errorbar(
             p.mean[[j]],
@@ -88,38 +95,32 @@ def fronts(table: DoETable, found: Sequence[ParetoFront], kinds: Sequence[str], 
             label="chosen, with its interval",
         )
     axes[0].set_title("by kind of profile")
-    if mapped and third is not None:
-        for i, front in enumerate(found):
-            if len(front):
-                u, v, c = (front.predictions[a.column].mean for a in (x, y, third))
-                limits = _limits(shown, third.column)
-                drawn = axes[1].scatter(
-                    u, v, c=c, cmap="viridis", vmin=limits[0], vmax=limits[1], s=18, marker=KIND_LOOKS[i % 6][1]
-                )
-        figure.colorbar(drawn, ax=axes[1], label=_label(third))
-        axes[1].set_title(f"{third.column} on the fronts")
+    for axis, (label, colours) in zip(axes[1:], mapped, strict=True):
+        every = np.concatenate(colours)
+        for i, place, c in zip(shown, places, colours, strict=True):
+            drawn = axis.scatter(
+                *place, c=c, cmap="viridis", vmin=every.min(), vmax=every.max(), s=18, marker=KIND_LOOKS[i % 6][1]
+            )
+        figure.colorbar(drawn, ax=axis, label=label)
+        axis.set_title(f"{label.split(' / ')[0]} on the fronts")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=5)
     return figure
 
 
-def _limits(shown: Sequence[ParetoFront], name: str) -> tuple[float, float]:
-    values = np.concatenate([f.predictions[name].mean for f in shown])
-    return float(values.min()), float(values.max())
-
-
 @svg("Temperature against time of the recipes of each kind of profile nearest to the ideal point")
-def profiles(chosen: dict[str, TemperatureProfile], best: str) -> Any:
-    """Temperature against time; the chosen recipe is heavier."""
+def profiles(chosen: dict[int, tuple[str, TemperatureProfile]], best: int) -> Any:
+    """Temperature against time by the number of the front; the chosen recipe is heavier."""
     figure = new_figure(9.2, 3.0)
     axis = figure.subplots()
-    for i, (kind, profile) in enumerate(chosen.items()):
+    for i, (kind, profile) in chosen.items():
+        colour, _, line = KIND_LOOKS[i % len(KIND_LOOKS)]
         axis.plot(
             profile.time_s / 3600,
             profile.temperature_c,
-            color=ORANGE if kind == best else KIND_LOOKS[i % 6][0] if i != 1 else GREY,
-            lw=2.2 if kind == best else 1.1,
-            ls="-" if kind == best else ("--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")[i % 6],
-            label=f"{kind}, chosen" if kind == best else kind,
+            color=colour,
+            lw=2.6 if i == best else 1.1,
+            ls="-" if i == best else line,
+            label=f"{kind}, chosen" if i == best else kind,
         )
     axis.set(xlabel="time / h", ylabel="temperature / °C", xlim=(0, None))
     figure.legend(loc="outside upper left", ncols=6)

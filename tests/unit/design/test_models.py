@@ -11,7 +11,8 @@ from tests.unit.design.doe import made, truth
 
 from crystalscope.core.design import Prediction
 from crystalscope.design.base import FittedTwin
-from crystalscope.design.intervals import conformal_interval, make_folds
+from crystalscope.design.generators import copula_rows
+from crystalscope.design.intervals import conformal_interval, held_out_reach, make_folds
 from crystalscope.design.members import combine
 from crystalscope.design.published import PublishedTwin
 from crystalscope.design.regress import GaussianProcess, Ridge
@@ -67,6 +68,13 @@ def test_conformal_intervals_of_one_model_are_split_conformal(rng):
     assert lower[0] == pytest.approx(-upper[0])
 
 
+def test_intervals_of_held_out_rows_hold(rng):
+    scores, folds = np.abs(rng.normal(size=3000)), np.arange(3000) % 10
+    reach = held_out_reach(scores, folds, 0.9)
+    assert np.mean(scores <= reach) == pytest.approx(0.9, abs=0.015)
+    assert len(np.unique(reach)) > 1
+
+
 def test_folds_spread_what_was_measured_rarely(table, rng):
     values = table.values.copy()
     values[10:, 1] = np.nan
@@ -78,6 +86,8 @@ def test_folds_spread_what_was_measured_rarely(table, rng):
     assert folds[3] == folds[31]
     with pytest.raises(InputError, match="expected at least 40 different experiments"):
         make_folds(table, 40, rng=rng)
+    with pytest.raises(InputError, match="expected at least 10 different experiments for 10 folds, got 9"):
+        DefaultTwin(folds=10).fit(table.take(np.arange(9)), rng=rng)
 
 
 def test_default_twin_predicts_and_covers(system, table):
@@ -95,6 +105,11 @@ def test_default_twin_predicts_and_covers(system, table):
         np.testing.assert_allclose(mean[:, j], p.mean)
         assert (sd > 0).all()
     assert got["DoA"].in_domain.mean() > 0.5
+    rows = twin.predict_rows()
+    for j, name in enumerate(("D50", "DoA")):
+        np.testing.assert_allclose(rows[name].mean, twin.held_out[name])
+        inside = (table.values[:, j] >= rows[name].lower) & (table.values[:, j] <= rows[name].upper)
+        assert inside.mean() > 0.7, name
     missing = table.values.copy()
     missing[20:, 1] = np.nan
     sparse = DefaultTwin(folds=6, augment=False).fit(
@@ -142,10 +157,34 @@ def test_published_twin_never_chooses_on_the_test(table):
         assert {s.model for s in rows} == {"RF", "GBT", "XGBoost", "SVR"}
         chosen = next(s for s in rows if s.weight == 1)
         assert chosen.validation.mse == min(s.validation.mse for s in rows)
+    assert not twin.augmented
     methods = twin.uncertainties(table.conditions)["D50"]
     assert set(methods) == {"monte_carlo", "bootstrap", "out_of_bag"}
     with pytest.raises(InputError, match="for 5 folds"):
         PublishedTwin(folds=5, quick=True).fit(table.take(np.arange(9)), rng=np.random.default_rng(1))
+
+
+def test_published_models_are_refined(table, tmp_path, monkeypatch):
+    monkeypatch.setattr("crystalscope.design.published.GENERATORS", {"copula": copula_rows})
+    monkeypatch.setattr("crystalscope.design.published._LEARNERS", ("GBT", "SVR"))
+    monkeypatch.setattr("crystalscope.design.augment.ALPHAS", (0.0, 0.35))
+    only = table.values.copy()
+    only[:, 1] = np.nan
+    table = DoETable(table.system, table.conditions, only)
+    twin = PublishedTwin(quick=True, repeats=2).fit(table, rng=np.random.default_rng(1))
+    chosen, refined = (next(s for s in twin.scores if f(s)) for f in (_is_chosen, lambda s: "refined" in s.model))
+    augmentation = twin.parts[0].choice.augmentation
+    # The same folds before and after: without synthetic rows the errors are the same.
+    assert augmentation.losses["copula", 25][0] == pytest.approx(chosen.validation.mse)
+    assert refined.validation.mse == pytest.approx(chosen.validation.mse * (1 - augmentation.gain))
+    assert np.isfinite([refined.validation.mae, refined.validation.r2, refined.test.mae]).all()
+    assert np.isfinite(twin.held_out["D50"]).all()
+    save_twin(tmp_path, twin, recipe="published", seed=1, options={"quick": True, "repeats": 2})
+    np.testing.assert_allclose(load_twin(tmp_path).held_out["D50"], twin.held_out["D50"])
+
+
+def _is_chosen(score):
+    return score.weight == 1 and "refined" not in score.model
 
 
 def test_the_verdict_follows_the_error(table):

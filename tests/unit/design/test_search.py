@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from tests.unit.design.doe import truth
 
-from crystalscope.design.augment import choose_augmentation, leak_score, scaling_law_alpha, shuffle_values, weighted_fit
-from crystalscope.design.conditions import Conditions
+from crystalscope.design.augment import (
+    Learner,
+    choose_augmentation,
+    leak_score,
+    scaling_law_alpha,
+    shuffle_values,
+    weighted_fit,
+)
+from crystalscope.design.conditions import Conditions, find_violations
 from crystalscope.design.generators import GENERATORS
 from crystalscope.design.intervals import make_folds
 from crystalscope.design.pareto import choose_recipe, hypervolume, nondominated, optimise
@@ -15,6 +22,7 @@ from crystalscope.design.refine import feature_learner
 from crystalscope.design.sensitivity import main_space, partial_dependence, sobol_indices
 from crystalscope.design.space import Space
 from crystalscope.design.suggest import expected_improvement, suggest
+from crystalscope.design.table import DoETable
 from crystalscope.design.twin import DefaultTwin
 from crystalscope.errors import InputError
 
@@ -48,9 +56,14 @@ def test_good_rows_are_taken_and_bad_ones_not(table, rng):
     good = choose_augmentation(table, 0, generators={"true": true_rows}, rng=rng, **arguments)
     assert good.alpha > 0
     assert good.gain > 0.1
+    assert good.law > 0.3
+    y = table.values[:, 0]
+    at = int(np.argmin(good.losses["true", 25]))
+    assert np.mean((good.held_out - y) ** 2) == pytest.approx(good.losses["true", 25][at])
     bad = choose_augmentation(table, 0, generators={"noise": noise_rows}, rng=rng, **arguments)
     assert bad.alpha == 0
     assert bad.count == 0
+    assert bad.law < 0.2
 
 
 def test_a_leak_is_caught(table, rng):
@@ -73,11 +86,13 @@ def test_a_leak_is_caught(table, rng):
 def test_weights_of_the_risk(table):
     calls = []
 
-    def learner(x, y, weights):
+    def fit(x, y, weights):
         calls.append(weights)
         return lambda new: np.zeros(len(new))
 
-    real, made = (table.conditions, table.values[:, 0]), (table.conditions.take(np.arange(10)), np.ones(10))
+    learner = Learner(lambda x: x.raw(table.system), fit)
+    inputs = learner.encode(table.conditions)
+    real, made = (inputs, table.values[:, 0]), (inputs[:10], np.ones(10))
     weighted_fit(learner, real, made, 0.3)
     assert calls[0][:31].sum() / calls[0].sum() == pytest.approx(0.7)
     np.testing.assert_allclose(calls[0][:31], calls[0][0])
@@ -134,12 +149,40 @@ def test_fronts_are_feasible_and_better(twin, system):
     assert choose_recipe([]) == (-1, -1)
 
 
+def test_batch_time_is_an_objective(table):
+    timed = DoETable(table.system.model_copy(update={"time_objective": True}), table.conditions, table.values)
+    twin = DefaultTwin(folds=4, augment=False).fit(timed, rng=np.random.default_rng(0))
+    front = optimise(twin, Space(timed.system, 3), rng=np.random.default_rng(0), population=16, generations=4)
+    assert front.objectives.shape[1] == 3
+    np.testing.assert_allclose(front.objectives[:, 2], front.batch_time_h)
+    assert len(suggest(twin, 2, rng=np.random.default_rng(0), pool=100, kept=20).conditions) == 2
+
+
 def test_suggestions_are_new_feasible_and_spread(twin, system):
     got = suggest(twin, 3, rng=np.random.default_rng(0), pool=400, kept=60)
     assert len(got.conditions) == 3
+    assert find_violations(got.conditions, system) == []
     assert (got.gains >= 0).all()
+    assert got.beyond[0]
     raw = got.conditions.raw(system)
     assert len(np.unique(raw, axis=0)) == 3
+
+
+def test_sobol_indices_of_a_sum(system):
+    """Of a + 2 b far from 0: a share of 1/5 and 4/5, and no interaction."""
+    space = Space(system, 1)
+
+    class Sum:
+        attributes = ("y",)
+
+        def means(self, x):
+            u = space.encode(x)
+            return (1000 + u[:, [0]] + 2 * u[:, [1]]).reshape(-1, 1)
+
+    got = sobol_indices(Sum(), space, rng=np.random.default_rng(0)).set_index("input")
+    for name, share in (("c", 0.2), ("seeds", 0.8), ("T1", 0.0)):
+        assert got.loc[name, "first"] == pytest.approx(share, abs=0.03)
+        assert got.loc[name, "total"] == pytest.approx(share, abs=0.03)
 
 
 def test_what_matters_is_found(twin):

@@ -11,7 +11,7 @@ from tests.unit.design.doe import SYSTEM
 from crystalscope.design.conditions import Conditions, find_violations
 from crystalscope.design.features import make_features
 from crystalscope.design.generators import GENERATORS, similarity
-from crystalscope.design.plans import PUBLISHED_MIX, make_plan
+from crystalscope.design.plans import PUBLISHED_MIX, make_plan, mix_of
 from crystalscope.design.space import Space, round_conditions, saturation_c, spaces_of
 from crystalscope.design.system import parse_system
 from crystalscope.errors import ConfigError
@@ -68,6 +68,13 @@ def test_the_published_mix(rng):
     assert {s: int(counts[s]) for s in PUBLISHED_MIX} == PUBLISHED_MIX
     with pytest.raises(ConfigError, match="expected a plan of"):
         make_plan(parse_system(SYSTEM, "test"), 3, kind="guess", rng=rng)  # type: ignore[arg-type]
+
+
+def test_an_even_mix(system, rng):
+    plan = make_plan(system, 8, rng=rng, mix=mix_of("even", system))
+    assert np.bincount(plan.segments).tolist() == [0, 2, 2, 2, 0, 2]
+    with pytest.raises(ConfigError, match="expected a mix"):
+        mix_of("odd", system)
 
 
 @pytest.mark.parametrize("name", list(GENERATORS))

@@ -138,6 +138,13 @@ def test_tables_that_are_odd_are_said_so(system, table, change, message):
     assert any(message in w for w in got.warnings), got.warnings
 
 
+def test_values_that_trail_off_are_no_outliers(system, table):
+    """Shares near their bound: one is far from all others, the rest of the tail is not."""
+    share = np.concatenate([np.linspace(0.990, 1.0, 24), [0.985, 0.978, 0.97, 0.962, 0.955, 0.95, 0.80]])
+    got = table_of(table.to_frame().assign(DoA=share), system)
+    assert [w[:20] for w in got.warnings] == ["DoA = 0.8 in row 31 "]
+
+
 def test_repeats_are_welcome(system, table):
     frame = table.to_frame()
     again = frame.iloc[[4]].assign(D50=frame["D50"].iloc[4] * 1.01)

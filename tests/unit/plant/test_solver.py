@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from bench.plant import solver as bench
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crystalscope.errors import InputError
+from crystalscope.plant import solver
 from crystalscope.plant.batch import Numerics, simulate, times_of
 from crystalscope.plant.grid import Grid, pair_tables
 from crystalscope.plant.kernels import agglomerate, move
@@ -34,6 +38,13 @@ def test_agglomeration_against_closed_forms(kernel):
 
 def test_breakage_against_its_closed_form():
     assert bench.breakage() <= 0.005
+
+
+def test_edited_laws_are_noticed_by_the_cache():
+    """A number made of the files that the loop calls is captured, and so part of the key of numba's cache."""
+    folder = Path(solver.__file__).parent
+    sources = zlib.crc32(b"".join((folder / name).read_bytes() for name in ("kernels.py", "laws.py")))
+    assert sources in [c.cell_contents for c in solver.integrate.py_func.__closure__]
 
 
 def test_moments_against_their_equations():
