@@ -1,0 +1,125 @@
+"""Particles of a rendered slurry of needles and granular clusters: found, described, and named by the truth.
+
+    python -m bench.impurity.slurry SET … --out FOLDER [--true]
+
+A set is a dataset with outlines and bodies. Writes FOLDER/SET.npz: a row for every particle that the network `crystals`
+finds in focus, and with --true a row for every true one in focus, with their numbers as
+`crystalscope.impurity.features` gives them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crystalscope.config import AnalyzeConfig, CrystalsConfig
+from crystalscope.datasets import open_dataset
+from crystalscope.impurity.features import outline_features
+from crystalscope.io.pictures import to_grey
+from crystalscope.learn.evaluate import found_in
+from crystalscope.score import Pair, areas, matched
+from crystalscope.segment.crystals import CrystalsSegmenter
+
+Array = NDArray[np.float64]
+
+IMPURE = ("granular", "cluster")
+"""Bodies of both renderers that are the impurity."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slurry:
+    """Particles of a set.
+
+    Parameters
+    ----------
+    numbers
+        (n, k) of the particles.
+    frame
+        (n,) picture.
+    found
+        (n,) whether the particle was found by the network; others are true ones.
+    body
+        (n,) 1: impurity, 0: target, -1: found, but no true particle overlaps it by half.
+    area
+        (n,) px².
+    share
+        (frames,) share of impurities that the picture was drawn with; NaN where none is stated.
+    true
+        (frames, 6) of the true particles in focus: number, area, volume (ecd³ pi/6), of all, then of the impurity.
+    """
+
+    numbers: Array
+    frame: NDArray[np.int64]
+    found: NDArray[np.bool_]
+    body: NDArray[np.int64]
+    area: Array
+    share: Array
+    true: Array
+
+    def rows(self, *, found: bool) -> NDArray[np.intp]:
+        """Particles found, or true ones."""
+        return np.flatnonzero(self.found == found)
+
+
+def describe(folder: Path, *, true: bool = False, n: int | None = None) -> Slurry:
+    """Find and describe the particles of the first n pictures of a set; with `true` also the true ones."""
+    data = open_dataset(folder)
+    truth = data.truth()
+    table = pd.read_csv(folder / "particles.csv")
+    # The pictures are in the range of the network as they are.
+    segmenter = CrystalsSegmenter(AnalyzeConfig(crystals=CrystalsConfig(diameter_px=60.0)))
+    parts: dict[str, list[NDArray]] = {k: [] for k in ("numbers", "frame", "found", "body", "area", "true")}
+    for k in range(len(data))[:n]:
+        image = data.read(k)
+        known = truth[image.source]
+        body = table[(table["frame"] == k)].set_index("particle")["body"].reindex(range(1, len(known.ids) + 1))
+        impure = body.isin(IMPURE).to_numpy()
+        own = found_in(segmenter, image)
+        hit, which, _, _ = matched(Pair(own, known.instances, known.ignore))
+        named = np.full(len(own), -1)
+        named[hit] = impure[which]
+        sharp = known.instances.select(~known.ignore)
+        area = areas(sharp)
+        what = np.stack([np.ones(len(area)), area, np.pi / 6 * (4 / np.pi * area) ** 1.5])
+        parts["true"].append(np.concatenate([what.sum(axis=1), what[:, impure[~known.ignore]].sum(axis=1)])[None])
+        described = [(own, True, named)]
+        if true:
+            described.append((sharp, False, impure[~known.ignore].astype(int)))
+        for instances, is_found, bodies in described:
+            n = len(instances)
+            parts["numbers"].append(outline_features(to_grey(image.data), instances))
+            parts["frame"].append(np.full(n, k))
+            parts["found"].append(np.full(n, is_found))
+            parts["body"].append(bodies)
+            parts["area"].append(areas(instances))
+        print(folder.name, k, len(own), len(hit), int((~known.ignore).sum()), flush=True)
+    share = data.frames.get("impurity_share", pd.Series(np.full(len(data), np.nan))).to_numpy(dtype=float)[:n]
+    return Slurry(share=share, **{k: np.concatenate(v) for k, v in parts.items()})
+
+
+def load(path: Path) -> Slurry:
+    """Particles that `main` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        return Slurry(**{k: file[k] for k in file.files})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sets", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--true", action="store_true", help="true particles too")
+    parser.add_argument("--n", type=int, help="pictures of each set")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for folder in args.sets:
+        found = describe(folder, true=args.true, n=args.n)
+        np.savez(args.out / f"{folder.name}.npz", **{k: getattr(found, k) for k in Slurry.__dataclass_fields__})
+
+
+if __name__ == "__main__":
+    main()
