@@ -2,8 +2,8 @@
 
     python -m bench.impurity.slurry SET … --out FOLDER [--true]
 
-A set is a dataset with outlines and bodies. Writes FOLDER/SET.npz: a row for every particle that the network `crystals`
-finds in focus, and with --true a row for every true one in focus, with their numbers as
+A set is a dataset with outlines and bodies. Writes FOLDER/SET/*.npz, one a picture: a row for every particle that
+the network `crystals` finds in focus, and with --true a row for every true one in focus, with their numbers as
 `crystalscope.impurity.features` gives them.
 """
 
@@ -66,15 +66,21 @@ class Slurry:
         return np.flatnonzero(self.found == found)
 
 
-def describe(folder: Path, *, true: bool = False, n: int | None = None) -> Slurry:
-    """Find and describe the particles of the first n pictures of a set; with `true` also the true ones."""
+def describe(folder: Path, out: Path, *, true: bool = False, n: int | None = None) -> None:
+    """Find and describe the particles of the first n pictures of a set; with `true` also the true ones.
+
+    Pictures of which `out` holds a file are passed over.
+    """
     data = open_dataset(folder)
     truth = data.truth()
     table = pd.read_csv(folder / "particles.csv")
     # The pictures are in the range of the network as they are.
     segmenter = CrystalsSegmenter(AnalyzeConfig(crystals=CrystalsConfig(diameter_px=60.0)))
-    parts: dict[str, list[NDArray]] = {k: [] for k in ("numbers", "frame", "found", "body", "area", "true")}
+    shares = data.frames.get("impurity_share", pd.Series(np.full(len(data), np.nan))).to_numpy(dtype=float)
+    out.mkdir(parents=True, exist_ok=True)
     for k in range(len(data))[:n]:
+        if (out / f"{k:04d}.npz").exists():
+            continue
         image = data.read(k)
         known = truth[image.source]
         body = table[(table["frame"] == k)].set_index("particle")["body"].reindex(range(1, len(known.ids) + 1))
@@ -86,26 +92,30 @@ def describe(folder: Path, *, true: bool = False, n: int | None = None) -> Slurr
         sharp = known.instances.select(~known.ignore)
         area = areas(sharp)
         what = np.stack([np.ones(len(area)), area, np.pi / 6 * (4 / np.pi * area) ** 1.5])
-        parts["true"].append(np.concatenate([what.sum(axis=1), what[:, impure[~known.ignore]].sum(axis=1)])[None])
         described = [(own, True, named)]
         if true:
             described.append((sharp, False, impure[~known.ignore].astype(int)))
-        for instances, is_found, bodies in described:
-            n = len(instances)
-            parts["numbers"].append(outline_features(to_grey(image.data), instances))
-            parts["frame"].append(np.full(n, k))
-            parts["found"].append(np.full(n, is_found))
-            parts["body"].append(bodies)
-            parts["area"].append(areas(instances))
+        np.savez(
+            out / f"{k:04d}.npz",
+            numbers=np.concatenate([outline_features(to_grey(image.data), i) for i, _, _ in described]),
+            frame=np.full(sum(len(i) for i, _, _ in described), k),
+            found=np.concatenate([np.full(len(i), is_found) for i, is_found, _ in described]),
+            body=np.concatenate([bodies for _, _, bodies in described]),
+            area=np.concatenate([areas(i) for i, _, _ in described]),
+            share=shares[k : k + 1],
+            true=np.concatenate([what.sum(axis=1), what[:, impure[~known.ignore]].sum(axis=1)])[None],
+        )
         print(folder.name, k, len(own), len(hit), int((~known.ignore).sum()), flush=True)
-    share = data.frames.get("impurity_share", pd.Series(np.full(len(data), np.nan))).to_numpy(dtype=float)[:n]
-    return Slurry(share=share, **{k: np.concatenate(v) for k, v in parts.items()})
 
 
-def load(path: Path) -> Slurry:
-    """Particles that `main` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        return Slurry(**{k: file[k] for k in file.files})
+def load(folder: Path) -> Slurry:
+    """Particles that `describe` wrote; frames are numbered as they are there."""
+    parts: dict[str, list[NDArray]] = {k: [] for k in Slurry.__dataclass_fields__}
+    for number, path in enumerate(sorted(folder.glob("*.npz"))):
+        with np.load(path, allow_pickle=False) as file:
+            for k in parts:
+                parts[k].append(np.full(len(file[k]), number) if k == "frame" else file[k])
+    return Slurry(**{k: np.concatenate(v) for k, v in parts.items()})
 
 
 def main() -> None:
@@ -115,10 +125,8 @@ def main() -> None:
     parser.add_argument("--true", action="store_true", help="true particles too")
     parser.add_argument("--n", type=int, help="pictures of each set")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     for folder in args.sets:
-        found = describe(folder, true=args.true, n=args.n)
-        np.savez(args.out / f"{folder.name}.npz", **{k: getattr(found, k) for k in Slurry.__dataclass_fields__})
+        describe(folder, args.out / folder.name, true=args.true, n=args.n)
 
 
 if __name__ == "__main__":

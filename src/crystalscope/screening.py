@@ -66,8 +66,8 @@ class Described:
         if joined["row"].isna().any():
             lost = joined[joined["row"].isna()].iloc[0]
             raise InputError(
-                f"expected marked particles among those of the source, got {', '.join(str(lost[k]) for k in keys)}; is it "
-                "the table of another run? Particles out of focus are not looked at"
+                f"expected marked particles among those of the source, got {', '.join(str(lost[k]) for k in keys)}; is "
+                "it the table of another run? Particles out of focus are not looked at"
             )
         return joined["row"].to_numpy(dtype=np.intp)
 
@@ -275,8 +275,8 @@ def scored(described: Described, model: ParticleModel) -> pd.DataFrame:
         raise InputError(f"expected particles as {model.view}, which the model has learnt, got {described.view}")
     if described.unit != model.unit:
         raise InputError(
-            f"expected sizes in {model.unit}, in which the model has learnt, got {described.unit}; give analyze the same "
-            "kind of scale, or train anew"
+            f"expected sizes in {model.unit}, in which the model has learnt, got {described.unit}; give analyze the "
+            "same kind of scale, or train anew"
         )
     score = model.score(described.numbers)
     return described.table[["file", "particle"]].assign(

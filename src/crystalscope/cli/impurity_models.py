@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crystalscope.cli.common import errors, figure_text, progress
+from crystalscope.cli.common import errors, progress
 
 if TYPE_CHECKING:
     from crystalscope.screening import Described, RunPictures
@@ -107,10 +107,14 @@ def score(
     """Score the particles of a run; fractions of the impurity frame by frame, heat maps, the strangest particles."""
     with errors():
         from crystalscope.impurity import load_model
+        from crystalscope.screening_report import write_scores
 
         learnt = load_model(model)
         found, run = _described(source, pictures, learnt.view)
-        _scored(learnt, found, run, source, out, heat_maps=heat_maps, montage=montage, level=level)
+        lines, _ = write_scores(learnt, found, run, source, out, heat_maps=heat_maps, montage=montage, level=level)
+        for line in lines:
+            typer.echo(line)
+        typer.echo(f"Report: {out / 'impurity.html'}")
 
 
 def correct(
@@ -176,8 +180,8 @@ def _described(source: Path, pictures: Path | None, view: str | None) -> tuple[D
     if not is_run(source):
         if view == "outlines":
             raise ConfigError(
-                f"expected a run of analyze for outlines, got {source}; crops of particles have none: analyze the whole "
-                "pictures, or train on crops"
+                f"expected a run of analyze for outlines, got {source}; crops have none: analyze whole pictures, or "
+                "train on crops"
             )
         with progress("crops") as report:
             return describe_crops(source, progress=report), None
@@ -213,81 +217,3 @@ def _written(model: Any, out: Path) -> None:
     elif not math.isnan(model.auroc):
         typer.echo("Note: the classes are not told apart; mark more particles, or look at their pictures", err=True)
     typer.echo(f"Wrote {path}")
-
-
-def _scored(
-    model: Any,
-    found: Described,
-    run: RunPictures | None,
-    source: Path,
-    out: Path,
-    *,
-    heat_maps: int,
-    montage: int,
-    level: float,
-) -> None:
-    import dataclasses
-
-    import numpy as np
-
-    from crystalscope.impurity import IMPURITY, TARGET, assumed_confusion, class_shares, detection_limit
-    from crystalscope.impurity.fractions import fractions_by_frame
-    from crystalscope.io.pictures import write_png
-    from crystalscope.io.tables import write_csv, write_json
-    from crystalscope.labelled import confusion_frame
-    from crystalscope.report.impurity import plot_fractions, plot_scores, write_impurity_report
-    from crystalscope.screening import scored
-    from crystalscope.screening_pictures import hottest_frames, strangest_particles
-
-    table = scored(found, model)
-    write_csv(out / "scores.csv", table)
-    called = table["is_impurity"].to_numpy() == 1
-    lines = [f"{len(table)} particles in {len(found.files)} frames, {int(called.sum())} called impurity"]
-    figures: list[Any] = [
-        ("Scores of all particles", lambda: plot_scores(table["score"], model.threshold, probability=by_chance)),
-    ]
-    by_chance = model.kind == "impurity"
-    confusion = assumed_confusion(model)
-    if confusion is None:
-        typer.echo("Note: the model does not tell its own classes apart: no fractions", err=True)
-    else:
-        write_csv(out / "confusion.csv", confusion_frame(confusion))
-        area, volume = found.table["area"].to_numpy(), np.pi / 6 * found.table["ecd"].to_numpy() ** 3
-        frame = found.table["frame"].to_numpy()
-        names = np.where(called, IMPURITY, TARGET)
-        total = class_shares(names, frame, confusion, weights={"area": area, "volume": volume}, level=level)
-        by = {"number": total.shares[IMPURITY], **{k: v[IMPURITY] for k, v in total.weighted.items()}}
-        if model.kind == "anomaly":
-            lines.append("Fractions are at least these: how often an unknown impurity is missed is not known")
-        lines += [f"impurity by {k}: {figure_text(f)}" for k, f in by.items()]
-        rates = confusion.rates
-        limit = detection_limit(len(table), sensitivity=float(rates[1, 1]), false_rate=float(rates[0, 1]))
-        lines.append(
-            f"Limit of detection: {limit.share:.3%} by number in {limit.particles:,} particles of {len(found.files)} frames "
-            f"(power {limit.power:.0%}, risk {limit.risk:.1%}); an impurity is there from {limit.least} called so"
-        )
-        write_json(
-            out / "shares.json",
-            {"n": len(table), **{k: dataclasses.asdict(f) for k, f in by.items()}, "limit": dataclasses.asdict(limit)},
-        )
-        if run is not None:
-            fractions = fractions_by_frame(
-                called, frame, confusion, area=area, volume=volume, frames=len(found.files), level=level
-            )
-            fractions.insert(0, "file", list(found.files))
-            write_csv(out / "fractions.csv", fractions)
-            number = by["number"].value
-            figures.append(("Frame by frame", lambda: plot_fractions(fractions, total=number)))
-    shown = []
-    if montage:
-        picture = strangest_particles(table, run, source, limit=montage)
-        write_png(out / "strangest.png", picture)
-        shown.append(("The strangest particles; framed: called impurity", picture))
-    if heat_maps and run is not None:
-        for file, picture in hottest_frames(table, run, model, limit=heat_maps):
-            write_png(out / "heat" / f"{Path(file.replace('#', '_')).stem}.png", picture)
-            shown.append((f"{file}: blue normal, yellow at the threshold, red impurity", picture))
-    for line in lines:
-        typer.echo(line)
-    path = write_impurity_report(out / "impurity.html", title="Impurity", lines=lines, figures=figures, pictures=shown)
-    typer.echo(f"Report: {path}")

@@ -24,7 +24,8 @@ VIEWS: tuple[View, ...] = ("outlines", "crops")
 """outlines: the particle in its outline. crops: a picture of one particle, or the rectangle around an outline."""
 
 SHAPE = (
-    "log_ecd", "log_length_to_width", "aspect_ratio", "solidity", "convexity", "circularity", "elongation", "compactness",
+    "log_ecd", "log_length_to_width", "aspect_ratio", "solidity", "convexity", "circularity", "elongation",
+    "compactness",
 )  # fmt: skip
 GREY = ("level", "spread", "bright", "dark", "contrast", "grain_fine", "grain_coarse", "alignment")
 FEATURES: dict[View, tuple[str, ...]] = {

@@ -22,8 +22,8 @@ _ALL = 1e6
 def assumed_confusion(model: ParticleModel) -> Confusion | None:
     """How often a model errs: of its held-back particles, or of an anomaly detector as if it saw every impurity.
 
-    Nothing is known of how often an impurity that nobody has seen is missed. Taken as never, fractions are lower bounds,
-    with the false alarms of the normal particles taken out.
+    Nothing is known of how often an impurity that nobody has seen is missed. Taken as never, fractions are lower
+    bounds, with the false alarms of the normal particles taken out.
 
     Returns
     -------

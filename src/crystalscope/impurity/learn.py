@@ -17,7 +17,7 @@ from crystalscope.impurity.model import FARTHEST, Kind, ParticleModel
 Array = NDArray[np.float64]
 
 _STRENGTH = 30.0
-"""Inverse strength of the ridge of the logistic regression on standardised numbers, each block of them scaled to one."""
+"""Inverse strength of the ridge of the logistic regression on standardised numbers, each block scaled to one."""
 _FOLDS = 10
 _KEPT = 0.98
 """Share of the variance of the normal particles that the axes of a model of anomalies keep."""
@@ -56,10 +56,11 @@ def train_impurity(
     Notes
     -----
     Logistic regression with a ridge on standardised numbers, in which the measures of shape, those of grey and those of
-    the encoder weigh alike as blocks, however many they are. Each class weighs as a whole, and so does each group within
-    it: six pictures of one crystal count as one. Groups are held back one by one where there are at most 20, else in ten parts; the model that is
-    returned has seen all. Nothing is chosen by the held-back scores but the threshold. Failure modes: a difference between
-    the two sets of pictures other than the particles (light, focus, loading) is learnt as readily as the particles.
+    the encoder weigh alike as blocks, however many they are. Each class weighs as a whole, and so does each group
+    within it: six pictures of one crystal count as one. Groups are held back one by one where there are at most 20,
+    else in ten parts; the model that is returned has seen all. Nothing is chosen by the held-back scores but the
+    threshold. Failure modes: a difference between the two sets of pictures other than the particles (light, focus,
+    loading) is learnt as readily as the particles.
     """
     x, y, g = _checked(numbers, impure, groups, view)
     for value, name in ((True, "impurity"), (False, "target")):
@@ -67,8 +68,8 @@ def train_impurity(
         if n == 0:
             other = "target" if value else "impurity"
             raise InputError(
-                f"expected particles of both classes, got {len(y)} of the {other} and none of the {name}; mark some, or "
-                "learn normal particles alone with `impurity normal`"
+                f"expected particles of both classes, got {len(y)} of the {other} and none of the {name}; mark some, "
+                "or learn normal particles alone with `impurity normal`"
             )
         if n < 2:
             raise InputError(

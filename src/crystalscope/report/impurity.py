@@ -35,8 +35,8 @@ def heat_of(score: ArrayLike, threshold: float, *, probability: bool) -> NDArray
     threshold
         Of the model.
     probability
-        Scores are probabilities: their distance is that of the logits, cut at 6. Otherwise the score over the threshold,
-        cut at 2.
+        Scores are probabilities: their distance is that of the logits, cut at 6. Otherwise the score over the
+        threshold, cut at 2.
     """
     s = np.asarray(score, dtype=float)
     if probability:
@@ -150,7 +150,7 @@ def plot_scores(score: ArrayLike, threshold: float, *, probability: bool) -> Any
     return figure
 
 
-def write_impurity_report(
+def write_page(
     path: Path,
     *,
     title: str,
@@ -176,7 +176,7 @@ def write_impurity_report(
     from jinja2 import Environment, PackageLoader, select_autoescape
 
     environment = Environment(loader=PackageLoader("crystalscope", "report"), autoescape=select_autoescape(["jinja"]))
-    page = environment.get_template("impurity.html.jinja").render(
+    page = environment.get_template("page.html.jinja").render(
         title=title,
         lines=lines,
         figures=[(caption, inline_svg(draw, caption, salt=f"figure{k}")) for k, (caption, draw) in enumerate(figures)],
