@@ -142,15 +142,14 @@ def impurity() -> None:
 def _is_cluster(table: pd.DataFrame, run: RunPictures, root: Path) -> np.ndarray:
     """Whether the true body of each particle found is a cluster."""
     truth = open_dataset(root).truth()
-    bodies = pd.read_csv(root / "particles.csv")
+    body = pd.read_csv(root / "particles.csv").set_index("particle")["body"]
     out = np.zeros(len(table), dtype=bool)
     for file, rows in table.groupby("file"):
         instances, ids = run.particles(str(file))
         assert instances is not None
         known = next(a for name, a in truth.items() if name.endswith(str(file)))
-        of = bodies[bodies["file"] == file].set_index("particle")["body"].reindex(range(1, len(known.ids) + 1))
         hit, which, _, _ = matched(Pair(instances, known.instances, known.ignore))
-        clusters = {int(ids[h]) for h, w in zip(hit, which, strict=True) if of.iloc[w] == "cluster"}
+        clusters = {int(ids[h]) for h, w in zip(hit, which, strict=True) if body[known.ids[w]] == "cluster"}
         out[rows.index] = rows["particle"].isin(clusters).to_numpy()
     return out
 

@@ -1,6 +1,6 @@
 """Particles of a rendered slurry of needles and granular clusters: found, described, and named by the truth.
 
-    python -m bench.impurity.slurry SET … --out FOLDER [--true]
+    python -m bench.impurity.slurry SET … --out FOLDER [--true] [--outlines-only N]
 
 A set is a dataset with outlines and bodies. Writes FOLDER/SET/*.npz, one a picture: a row for every particle that
 the network `crystals` finds in focus, and with --true a row for every true one in focus, with their numbers as
@@ -10,6 +10,7 @@ the network `crystals` finds in focus, and with --true a row for every true one 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,25 +67,24 @@ class Slurry:
         return np.flatnonzero(self.found == found)
 
 
-def describe(folder: Path, out: Path, *, true: bool = False, n: int | None = None) -> None:
-    """Find and describe the particles of the first n pictures of a set; with `true` also the true ones.
+def describe(folder: Path, out: Path, *, true: bool = False, pictures: Sequence[int] | None = None) -> None:
+    """Find and describe the particles of some pictures of a set, or of all; with `true` also the true ones.
 
     Pictures of which `out` holds a file are passed over.
     """
     data = open_dataset(folder)
     truth = data.truth()
-    table = pd.read_csv(folder / "particles.csv")
+    body = pd.read_csv(folder / "particles.csv").set_index("particle")["body"]
     # The pictures are in the range of the network as they are.
     segmenter = CrystalsSegmenter(AnalyzeConfig(crystals=CrystalsConfig(diameter_px=60.0)))
     shares = data.frames.get("impurity_share", pd.Series(np.full(len(data), np.nan))).to_numpy(dtype=float)
     out.mkdir(parents=True, exist_ok=True)
-    for k in range(len(data))[:n]:
+    for k in range(len(data)) if pictures is None else pictures:
         if (out / f"{k:04d}.npz").exists():
             continue
         image = data.read(k)
         known = truth[image.source]
-        body = table[(table["frame"] == k)].set_index("particle")["body"].reindex(range(1, len(known.ids) + 1))
-        impure = body.isin(IMPURE).to_numpy()
+        impure = body.loc[known.ids].isin(IMPURE).to_numpy()
         own = found_in(segmenter, image)
         hit, which, _, _ = matched(Pair(own, known.instances, known.ignore))
         named = np.full(len(own), -1)
@@ -108,6 +108,34 @@ def describe(folder: Path, out: Path, *, true: bool = False, n: int | None = Non
         print(folder.name, k, len(own), len(hit), int((~known.ignore).sum()), flush=True)
 
 
+def describe_true(folder: Path, out: Path, *, targets: int) -> None:
+    """Describe true particles in focus alone, without finding any: all impurities, and of each picture some targets."""
+    data = open_dataset(folder)
+    truth = data.truth()
+    body = pd.read_csv(folder / "particles.csv").set_index("particle")["body"]
+    out.mkdir(parents=True, exist_ok=True)
+    for k in range(len(data)):
+        image = data.read(k)
+        known = truth[image.source]
+        impure = body.loc[known.ids].isin(IMPURE).to_numpy()
+        chosen = np.flatnonzero(impure & ~known.ignore)
+        others = np.flatnonzero(~impure & ~known.ignore)
+        chosen = np.concatenate([chosen, np.random.default_rng(k).permutation(others)[:targets]])
+        if not len(chosen):
+            continue
+        instances = known.instances.select(chosen)
+        np.savez(
+            out / f"{k:04d}.npz",
+            numbers=outline_features(to_grey(image.data), instances),
+            frame=np.full(len(chosen), k),
+            found=np.zeros(len(chosen), dtype=bool),
+            body=impure[chosen].astype(int),
+            area=areas(instances),
+            share=np.full(1, np.nan),
+            true=np.full((1, 6), np.nan),
+        )
+
+
 def load(folder: Path) -> Slurry:
     """Particles that `describe` wrote; frames are numbered as they are there."""
     parts: dict[str, list[NDArray]] = {k: [] for k in Slurry.__dataclass_fields__}
@@ -123,10 +151,15 @@ def main() -> None:
     parser.add_argument("sets", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--true", action="store_true", help="true particles too")
-    parser.add_argument("--n", type=int, help="pictures of each set")
+    parser.add_argument("--outlines-only", type=int, help="true particles alone, so many targets of each picture")
+    parser.add_argument("--pictures", help="numbers of those that are looked at, such as 0,4,5,9; all by default")
     args = parser.parse_args()
+    chosen = [int(k) for k in args.pictures.split(",")] if args.pictures else None
     for folder in args.sets:
-        describe(folder, args.out / folder.name, true=args.true, n=args.n)
+        if args.outlines_only is not None:
+            describe_true(folder, args.out / folder.name, targets=args.outlines_only)
+            continue
+        describe(folder, args.out / folder.name, true=args.true, pictures=chosen)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ from crystalscope.impurity.model import FARTHEST, Kind, ParticleModel
 
 Array = NDArray[np.float64]
 
-_STRENGTH = 30.0
+_STRENGTH = 3.0
 """Inverse strength of the ridge of the logistic regression on standardised numbers, each block scaled to one."""
 _FOLDS = 10
 _KEPT = 0.98
 """Share of the variance of the normal particles that the axes of a model of anomalies keep."""
-_FLOOR = 0.02
+_FLOOR = 0.3
 """Least variance of an axis, over the mean one: what hardly varies among a few normal particles is not known well."""
 LEAST_NORMAL = 20
 

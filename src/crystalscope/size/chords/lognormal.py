@@ -16,7 +16,8 @@ Array = NDArray[np.float64]
 FOLDS = 5
 """Every fifth channel is left out in turn, as in `unfold`, so that both errors can be compared."""
 
-_CLASSES = 96
+_CLASSES, _PARTS = 160, 8
+"""Size classes, and sizes in each: rods have many chords at their width and length, which a coarse grid blurs."""
 _STEPS = np.geomspace(1.0, LARGEST_RATIO, 257)
 """Ratios whose chords are computed; between them they are interpolated."""
 _COARSE = 16
@@ -174,6 +175,6 @@ class LogNormalFit:
     def _matrix(self, ratio: float) -> Array:
         if ratio not in self._made:
             self._made[ratio] = chord_matrix(
-                self.edges, self.classes, shape=self.shape, ratio=ratio, orientation=self.orientation, parts=4
+                self.edges, self.classes, shape=self.shape, ratio=ratio, orientation=self.orientation, parts=_PARTS
             )
         return self._made[ratio]
