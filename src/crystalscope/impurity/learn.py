@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 _STRENGTH = 3.0
 """Inverse strength of the ridge of the logistic regression on standardised numbers, each block scaled to one."""
+_BLOCKS = np.array([2.0, 1.0, 0.5])
+"""Standard deviations of the blocks of shape, grey and encoder: shape is least a matter of the instrument."""
 _FOLDS = 10
 _KEPT = 0.98
 """Share of the variance of the normal particles that the axes of a model of anomalies keep."""
@@ -55,8 +57,8 @@ def train_impurity(
 
     Notes
     -----
-    Logistic regression with a ridge on standardised numbers, in which the measures of shape, those of grey and those of
-    the encoder weigh alike as blocks, however many they are. Each class weighs as a whole, and so does each group
+    Logistic regression with a ridge on standardised numbers, in which the measures of shape weigh as a block twice as
+    much as those of grey, and these twice as much as those of the encoder, however many they are. Each class weighs as a whole, and so does each group
     within it: six pictures of one crystal count as one. Groups are held back one by one where there are at most 20,
     else in ten parts; the model that is returned has seen all. Nothing is chosen by the held-back scores but the
     threshold. Failure modes: a difference between the two sets of pictures other than the particles (light, focus,
@@ -216,9 +218,9 @@ def _class_weights(impure: NDArray[np.bool_], groups: NDArray[np.str_]) -> Array
 
 
 def _blocks(view: View) -> Array:
-    """(k,) factors by which shape, grey and encoder have the same variance as blocks."""
+    """(k,) factors that give shape, grey and encoder their standard deviations as blocks."""
     block = np.array([0 if f in SHAPE else 1 if f in GREY else 2 for f in FEATURES[view]])
-    return np.asarray(1 / np.sqrt(np.bincount(block, minlength=3)[block]))
+    return np.asarray(_BLOCKS[block] / np.sqrt(np.bincount(block, minlength=3)[block]))
 
 
 def _fitted(kind: Kind, x: Array, y: NDArray[np.bool_], g: NDArray[np.str_], view: View, unit: str) -> ParticleModel:
