@@ -156,7 +156,6 @@ def describe_run(run: RunPictures, view: View, *, progress: Progress | None = No
         When there is no particle in focus.
     """
     files = run.files()
-    columns = ["particle", "frame", "pixel_size_um"]
     scales = read_table(run.run / "frames.parquet", columns=["pixel_size_um"])["pixel_size_um"].dropna()
     scale = float(scales.iloc[0]) if len(scales) else None
     unit = "um" if scale is not None and view == "outlines" else "px"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -159,7 +161,9 @@ def _polystyrene(dataset: Dataset, out: Path, config: AnalyzeConfig, progress: P
 def _vansil(dataset: Dataset, out: Path, config: AnalyzeConfig, progress: Progress) -> list[str]:
     if config.input.pixel_size_um is None:
         raise InputError("expected a scale, since a probe measures um; give --scale UM_PER_PX")
-    lines, figures, rows = [], [], []
+    lines: list[str] = []
+    figures: list[tuple[str, Callable[[], Any]]] = []
+    rows: list[dict[str, Any]] = []
     keys = ["instrument", "substance", "loading_wt"]
     for (probe, substance, loading), pictures in dataset.frames.dropna(subset=keys).groupby(keys):
         names = [k for k in dataset.chords if str(substance).casefold() in k.casefold()]
@@ -178,8 +182,7 @@ def _vansil(dataset: Dataset, out: Path, config: AnalyzeConfig, progress: Progre
             f"{what}: {len(outlines.polygons)} crystals, KS to the probe {agreement.ks['none']:.3f} without weighting, "
             f"{agreement.ks['square']:.3f} square-weighted"
         )
-        pair = [chords, measured]
-        figures.append((what, lambda pair=pair: plot_chords(pair, ["pictures", "probe"])))
+        figures.append((what, partial(plot_chords, [chords, measured], ["pictures", "probe"])))
     if not rows:
         raise InputError(
             f"expected chord tables of the suspensions in the pictures, got {', '.join(dataset.chords) or 'none'}"

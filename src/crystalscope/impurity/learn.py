@@ -58,11 +58,11 @@ def train_impurity(
     Notes
     -----
     Logistic regression with a ridge on standardised numbers, in which the measures of shape weigh as a block twice as
-    much as those of grey, and these twice as much as those of the encoder, however many they are. Each class weighs as a whole, and so does each group
-    within it: six pictures of one crystal count as one. Groups are held back one by one where there are at most 20,
-    else in ten parts; the model that is returned has seen all. Nothing is chosen by the held-back scores but the
-    threshold. Failure modes: a difference between the two sets of pictures other than the particles (light, focus,
-    loading) is learnt as readily as the particles.
+    much as those of grey, and these twice as much as those of the encoder, however many they are. Each class weighs as
+    a whole, and so does each group within it: six pictures of one crystal count as one. Groups are held back one by one
+    where there are at most 20, else in ten parts; the model that is returned has seen all. Nothing is chosen by the
+    held-back scores but the threshold. Failure modes: a difference between the two sets of pictures other than the
+    particles (light, focus, loading) is learnt as readily as the particles.
     """
     x, y, g = _checked(numbers, impure, groups, view)
     for value, name in ((True, "impurity"), (False, "target")):

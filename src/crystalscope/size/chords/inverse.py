@@ -244,6 +244,7 @@ def invert_chords(
         fit=fit,
         predicted=predicted,
         dispersion=dispersion,
+        family="free",
         validation=errors,
         **searched,
     )

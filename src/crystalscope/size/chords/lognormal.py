@@ -126,11 +126,12 @@ class LogNormalFit:
             lower.append(0.0)
             upper.append(math.log(LARGEST_RATIO))
         if start is None:
+            ratios = [self.ratio] if self.ratio is not None else _STEPS[:: 2 * _COARSE].tolist()
             starts = [
                 LogNormal(math.exp(low + s * (high - low)), sigma, r)
                 for s in (0.4, 0.6, 0.8)
                 for sigma in (0.2, 0.5)
-                for r in ([self.ratio] if self.ratio is not None else _STEPS[:: 2 * _COARSE])
+                for r in ratios
             ]
             # The best of a grid is near enough.
             start = min(starts, key=lambda p: float((residuals(self._point(p)) ** 2).sum()))
