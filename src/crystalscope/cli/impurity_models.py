@@ -51,23 +51,24 @@ def train(
             raise ConfigError("expected --labels, or for crops in folders --impurity NAME; give one of them")
         found, _ = _described(source, pictures, view)
         files = found.table["file"].astype(str).tolist()
+        groups = None
         if labels is not None:
             marks = read_marks(labels)
-            rows = found.rows(marks)
-            truth = marks["is_impurity"].to_numpy() == 1
-            groups = marks["group"].tolist() if "group" in marks else [files[r] for r in rows]
+            rows, truth = found.rows(marks).tolist(), marks["is_impurity"].to_numpy() == 1
+            groups = marks["group"].tolist() if "group" in marks else None
+        elif is_run(source):
+            raise ConfigError("expected --labels for a run, got --impurity, which is for crops in folders")
         else:
-            if is_run(source):
-                raise ConfigError("expected --labels for a run, got --impurity, which is for crops in folders")
-            rows, truth = range(len(files)), classes_of_folders(files, str(impurity))
-            groups = files
-        if not is_run(source) and "group" not in (marks if labels is not None else ()):
+            rows, truth = list(range(len(files))), classes_of_folders(files, str(impurity))
+        if groups is None and is_run(source):
+            groups = [files[r] for r in rows]
+        elif groups is None:
             # One crystal may stand under several names, turned.
             groups = copies_of_crops(source, [files[r] for r in rows])
             copies = len(groups) - len(set(groups))
             if copies:
                 typer.echo(f"{copies} crops are copies of others, turned or not; they are held back together")
-        model = train_impurity(found.numbers[list(rows)], truth, groups=groups, view=found.view, unit=found.unit)
+        model = train_impurity(found.numbers[rows], truth, groups=groups, view=found.view, unit=found.unit)
         _written(model, out)
 
 

@@ -65,15 +65,16 @@ def train_impurity(
     particles (light, focus, loading) is learnt as readily as the particles.
     """
     x, y, g = _checked(numbers, impure, groups, view)
-    for value, name in ((True, "impurity"), (False, "target")):
-        n = len(np.unique(g[y == value]))
-        if n == 0:
+    classes = ((True, "impurity"), (False, "target"))
+    for value, name in classes:
+        if not (y == value).any():
             other = "target" if value else "impurity"
             raise InputError(
                 f"expected particles of both classes, got {len(y)} of the {other} and none of the {name}; mark some, "
                 "or learn normal particles alone with `impurity normal`"
             )
-        if n < 2:
+    for value, name in classes:
+        if len(np.unique(g[y == value])) < 2:
             raise InputError(
                 f"expected at least two groups of the {name}, so that one can be held back, got one; mark particles of "
                 "another frame"
