@@ -1,11 +1,16 @@
-"""Draws the contact sheets of the presets: python docs/make_pictures.py"""
+"""Draws the pictures of the documentation: python docs/make_pictures.py [NAME …]
+
+Names: sheets (the contact sheets of the presets), and those of the makers in particle_pictures.py; all without one.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+from particle_pictures import PICTURES
 
 from crystalscope.scenes import preset, scenes_of
 
@@ -28,7 +33,8 @@ def tile(data: np.ndarray) -> np.ndarray:
     return small[r : r + HEIGHT, c : c + WIDTH]
 
 
-def main() -> None:
+def sheets() -> None:
+    """Contact sheets of the presets."""
     for name, presets in SHEETS.items():
         each = 1 if name == "scenes-presets" else 3
         scenes = [s for k, p in enumerate(presets) for s in scenes_of(preset(p), frames=each, seed=21 + k)]
@@ -40,6 +46,14 @@ def main() -> None:
     tiles = [tile(np.asarray(s.image.data)) for s in states]
     rows = [np.hstack(tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
     cv2.imwrite(str(HERE / "scenes-cooling.jpg"), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 80])
+
+
+def main() -> None:
+    wanted = sys.argv[1:]
+    for maker in (sheets, *PICTURES):
+        if not wanted or maker.__name__ in wanted:
+            maker()
+            print(maker.__name__, flush=True)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,9 @@ def invert(
     ratio: Annotated[float | None, typer.Option(help="Length over width; found where none is given.")] = None,
     orientation: Orient = "random",
     choose: Annotated[str, typer.Option(help="Smoothing by cross-validation or l-curve.")] = "cross-validation",
+    family: Annotated[
+        str, typer.Option(help="Of the sizes: free, log-normal, or auto: what predicts left-out channels better.")
+    ] = "auto",
     noise: Annotated[float | None, typer.Option(help="Relative noise of a channel; of counting by default.")] = None,
     replicates: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 100,
     level: Level = 0.95,
@@ -119,6 +122,7 @@ def invert(
                 chords,
                 ChordModel(**given),
                 choose=choose,  # type: ignore[arg-type]
+                family=family,  # type: ignore[arg-type]
                 relative_noise=noise,
                 replicates=replicates,
                 level=level,
@@ -139,6 +143,8 @@ def invert(
             "orientation": orientation,
             "length_to_width": dataclasses.asdict(found.ratio),
             "figures": figures,
+            "family": found.family,
+            "error_of_channels_left_out": found.validation,
             "smoothing": found.fit.strength,
             "misfit_per_channel": found.dispersion,
             "notes": notes,
@@ -146,6 +152,7 @@ def invert(
         write_json(out / "inversion.json", summary)
         path = write_plot(out / "inversion.svg", lambda: plot_inversion(found, chords))
         _notes(notes)
+        typer.echo(f"sizes: {found.family}")
         if shape != "sphere":
             typer.echo(f"length over width: {figure_text(found.ratio)}")
         for name, figure in found.figures.items():

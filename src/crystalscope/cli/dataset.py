@@ -66,6 +66,35 @@ def _scales(given: list[str] | None) -> float | dict[str, float] | None:
 
 
 @app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="cephalexin-impurity, agcrystal, polystyrene or vansil-glutamic.")],
+    path: Annotated[Path, typer.Argument(help="Folder of the download.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for runs, tables and the report.")],
+    scale: Annotated[float | None, typer.Option(help="Pixel size in um per px.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="TOML with settings of analyze.")] = None,
+    standin: Annotated[
+        int, typer.Option(min=0, help="Render a stand-in of so many pictures a folder where the set is not there.")
+    ] = 0,
+) -> None:
+    """Do the task of an OpenCrystalData set: impurity, needles, spheres or chord lengths, with a report."""
+    with errors():
+        from crystalscope.config import load_config
+        from crystalscope.datasets import open_known
+        from crystalscope.datasets.standins import write_standin
+        from crystalscope.studies import study_dataset
+
+        if standin and not path.exists():
+            write_standin(name, path, scale=standin)
+        given: Any = {"pixel_size_um": scale} if scale is not None else {}
+        settings = load_config(config, input=given)
+        opened = open_known(name, path, pixel_size_um=scale)
+        with stages() as report:
+            lines = study_dataset(name, opened, out, config=settings, progress=report)
+        for line in lines:
+            typer.echo(line)
+
+
+@app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder of one's own pictures.")],
     name: Annotated[str, typer.Option(help="Name of the dataset.")],

@@ -1,4 +1,4 @@
-"""crystalscope impurity: shares of impurities and forms, limits of detection, alarms, corrections."""
+"""crystalscope impurity: shares of impurities and forms, limits of detection, alarms; models stand beside it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
+from crystalscope.cli import impurity_models
 from crystalscope.cli.common import errors, figure_text
 
 app = typer.Typer(
-    help="Impurities and forms: shares with the classifier's errors taken out, limits of detection, alarms.",
+    help="Impurities and forms: models of particles, shares with their errors taken out, limits of detection, alarms.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+impurity_models.register(app)
 
 Particles = Annotated[
     Path, typer.Argument(help="CSV of particles: file, particle and class, or scores.csv (is_impurity).")
@@ -142,27 +145,4 @@ def alarm(
             typer.echo(f"Alarm {'on' if state[k] else 'off'} at frame {k}")
         if not changes:
             typer.echo("No alarm")
-        typer.echo(f"Wrote {path}")
-
-
-@app.command()
-def correct(
-    scores: Annotated[Path, typer.Argument(help="scores.csv: file, particle, score, threshold, is_impurity.")],
-    corrections: Annotated[Path, typer.Argument(help="CSV: file, particle, is_impurity (what it is in truth).")],
-    out: Out,
-) -> None:
-    """Move the threshold of scores by particles that were marked right or wrong."""
-    with errors():
-        from crystalscope.impurity import correct_threshold
-        from crystalscope.io.tables import write_csv
-        from crystalscope.labelled import confusion_frame, read_csv
-
-        found = correct_threshold(read_csv(scores), read_csv(corrections))
-        path = write_csv(out / "scores.csv", found.scores)
-        typer.echo(f"Threshold {found.before:.4g} to {found.threshold:.4g}")
-        typer.echo(
-            f"Of {found.n} corrected particles {found.wrong_before} were called wrongly, now {found.wrong_after}"
-        )
-        if found.confusion is not None:
-            typer.echo(f"Wrote {write_csv(out / 'confusion.csv', confusion_frame(found.confusion))}")
         typer.echo(f"Wrote {path}")

@@ -9,7 +9,7 @@ from crystalscope.size.chords.geometry import (
     random_circles,
     smooth_outline,
 )
-from crystalscope.size.chords.inverse import ChordModel, Inversion, class_figures, invert_chords
+from crystalscope.size.chords.inverse import FAMILIES, ChordModel, Family, Inversion, class_figures, invert_chords
 from crystalscope.size.chords.models import (
     ORIENTATIONS,
     SHAPES,
@@ -24,11 +24,13 @@ from crystalscope.size.chords.models import (
 
 __all__ = [
     "CHANNELS",
+    "FAMILIES",
     "ORIENTATIONS",
     "SHAPES",
     "Agreement",
     "ChordDistribution",
     "ChordModel",
+    "Family",
     "Inversion",
     "Mapping",
     "Orientation",

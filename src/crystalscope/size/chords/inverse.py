@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,11 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 from crystalscope.core import Figure, SizeDistribution
 from crystalscope.errors import InputError
 from crystalscope.size.chords.distribution import ChordDistribution
+from crystalscope.size.chords.lognormal import LogNormal, LogNormalFit
 from crystalscope.size.chords.models import LARGEST_RATIO, Orientation, Shape, chord_matrix
 from crystalscope.size.distribution import make_distribution
 from crystalscope.size.unfold import Choice, Unfolded, unfold
 
 Array = NDArray[np.float64]
+Family = Literal["auto", "free", "log-normal"]
+
+FAMILIES: tuple[Family, ...] = ("auto", "free", "log-normal")
+"""Of the sizes: any smooth distribution, log-normal, or the one of both that predicts channels left out better."""
 
 INVERSE_FIGURES = ("D10_0", "D50_0", "D90_0", "D10_3", "D50_3", "D90_3", "D[1,0]", "D[4,3]")
 """Figures of an inversion: quantiles by number and by volume, and means."""
@@ -73,6 +79,10 @@ class Inversion:
         (k,) chords of the model in the channels of the measurement.
     dispersion
         Misfit per degree of freedom: far above 1, noise or shape are not those of the model.
+    family
+        free or log-normal, whichever was asked for or predicts channels left out better.
+    validation
+        Error of channels left out by family, in sd², mean; of those that were tried.
     ratios, misfits
         Length over width that were tried, and how well each predicts channels left out (in sd², mean).
     """
@@ -88,6 +98,8 @@ class Inversion:
     fit: Unfolded
     predicted: Array
     dispersion: float
+    family: str = "free"
+    validation: dict[str, float] = field(default_factory=dict)
     ratios: Array = field(default_factory=lambda: np.zeros(0))
     misfits: Array = field(default_factory=lambda: np.zeros(0))
 
@@ -130,6 +142,7 @@ def invert_chords(
     model: ChordModel,
     *,
     choose: Choice = "cross-validation",
+    family: Family = "auto",
     relative_noise: float | None = None,
     replicates: int = 100,
     level: float = 0.95,
@@ -146,6 +159,8 @@ def invert_chords(
         Shape and sizes that are looked for.
     choose
         How the smoothing is chosen, see `unfold`.
+    family
+        What the sizes may be, one of `FAMILIES`.
     relative_noise
         Standard deviation of a count relative to it; None: of counting, or of the scatter of the
         records where there are several.
@@ -170,11 +185,16 @@ def invert_chords(
     Notes
     -----
     Assumes one length over width for all particles, silhouettes as `chord_measure` says, and that every particle that
-    the beam crosses is counted. The bootstrap draws counts anew about the fitted ones with the noise scaled to the
+    the beam crosses is counted. A ratio that is free and a free distribution trade against each other: what is lost by
+    smoothing the one shifts the other. Log-normal sizes are therefore fitted along with the ratio, and taken where they
+    predict channels left out at least as well; their intervals hold as far as the sizes are log-normal. The bootstrap
+    draws counts anew about the fitted ones with the noise scaled to the
     misfit and repeats the search of the ratio near the one found, the choice of the smoothing and the solution; its
-    bounds are from the spread of the draws.
+    bounds are from the spread of the draws, widened by the shift that solving once more makes.
     """
     _check(chords, model, level)
+    if family not in FAMILIES:
+        raise InputError(f"expected family {', '.join(FAMILIES)}, got {family!r}")
     problem = _Problem(chords, model, _deviations(chords, relative_noise))
     tried: dict[int, float] = {}
     found, exact = 0, model.ratio or 1.0
@@ -187,6 +207,16 @@ def invert_chords(
         found = _climb(min(tried, key=lambda k: tried[k]), problem.score, tried, step=_COARSE // 2)
         exact = float(_RATIOS[found])
     fit = unfold(problem.matrix(exact), chords.counts, sd=problem.sd, choose=choose)
+    order = sorted(tried)
+    searched = {"ratios": _RATIOS[order], "misfits": np.array([tried[k] for k in order])}
+    errors = {"free": tried[found] if tried else _left_out(problem, exact, fit)}
+    if family != "free":
+        simple = _LogNormalProblem(problem, fit, exact)
+        errors["log-normal"] = simple.validation
+        if family == "log-normal" or errors["log-normal"] <= errors["free"]:
+            return simple.inversion(
+                fit, errors, searched, replicates=replicates, level=level, rng=rng, progress=progress
+            )
     predicted = problem.matrix(exact) @ fit.values
     dispersion = fit.misfit / max(len(chords.counts) - 1, 1)
     scale = problem.sd * math.sqrt(max(dispersion, 1.0))
@@ -202,7 +232,6 @@ def invert_chords(
     number = fit.values / problem.middles
     number = number / number.sum()
     lower, upper, figures = _intervals(problem.edges, number, samples, level)
-    order = sorted(tried)
     return Inversion(
         shape=model.shape,
         orientation=model.orientation,
@@ -215,9 +244,105 @@ def invert_chords(
         fit=fit,
         predicted=predicted,
         dispersion=dispersion,
-        ratios=_RATIOS[order],
-        misfits=np.array([tried[k] for k in order]),
+        family="free",
+        validation=errors,
+        **searched,
     )
+
+
+def _left_out(problem: _Problem, ratio: float, fit: Unfolded) -> float:
+    """Error of channels left out by the free distribution."""
+    if fit.validation.size:
+        return float(fit.validation.min())
+    return float(unfold(problem.matrix(ratio), problem.chords.counts, sd=problem.sd).validation.min())
+
+
+class _LogNormalProblem:
+    """Log-normal sizes for the same measurement.
+
+    Parameters
+    ----------
+    problem
+        Of the free distribution.
+    fit, ratio
+        Its solution, from which is started.
+    """
+
+    def __init__(self, problem: _Problem, fit: Unfolded, ratio: float) -> None:
+        self.problem = problem
+        model, counts = problem.model, problem.chords.counts
+        low, high = float(problem.edges[0]), float(problem.edges[-1])
+        self.solver = LogNormalFit(
+            problem.chords.edges,
+            problem.sd,
+            shape=model.shape,
+            orientation=model.orientation,
+            ratio=model.ratio,
+            size_range=(low, high),
+        )
+        number = fit.values / problem.middles
+        free = class_figures(problem.edges, number / number.sum())
+        sigma = math.log(free["D90_0"] / free["D50_0"]) / 1.28
+        starts = [None, LogNormal(free["D50_0"], min(max(sigma, 0.05), 1.5), ratio)]
+        fits = [self.solver.fit(counts, s) for s in starts]
+        misfits = [self._misfit(f) for f in fits]
+        self.found = fits[int(np.argmin(misfits))]
+        self.misfit = min(misfits)
+        self.validation = self.solver.left_out(counts, self.found)
+
+    def _misfit(self, found: LogNormal) -> float:
+        counts = self.problem.chords.counts
+        return float((((self.solver.predicted(found, counts) - counts) / self.problem.sd) ** 2).sum())
+
+    def inversion(
+        self,
+        fit: Unfolded,
+        errors: dict[str, float],
+        searched: dict[str, Array],
+        *,
+        replicates: int,
+        level: float,
+        rng: int | np.random.Generator,
+        progress: Callable[[str, int, int | None], None] | None,
+    ) -> Inversion:
+        """The result, with intervals from fits to counts drawn anew about the fitted ones."""
+        problem, model = self.problem, self.problem.model
+        counts = problem.chords.counts
+        predicted = self.solver.predicted(self.found, counts)
+        dispersion = self.misfit / max(len(counts) - 3, 1)
+        scale = problem.sd * math.sqrt(max(dispersion, 1.0))
+        noise = scale * np.random.default_rng(rng).standard_normal((replicates, len(scale)))
+        drawn = []
+        for n, one in enumerate(noise):
+            drawn.append(self.solver.fit(np.maximum(predicted + one, 0.0), self.found))
+            if progress:
+                progress("bootstrap", n + 1, replicates)
+        number = self.found.shares(problem.edges)
+        values = self.found.figures()
+        if drawn:
+            shares = np.array([d.shares(problem.edges) for d in drawn])
+            lower, upper = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2], axis=0)
+            table = [d.figures() for d in drawn]
+            figures = {k: Figure(v, *_spread(v, [t[k] for t in table], level), level) for k, v in values.items()}
+        else:
+            lower = upper = np.full(len(number), math.nan)
+            figures = {k: Figure(v, reason="no bootstrap was asked for") for k, v in values.items()}
+        return Inversion(
+            shape=model.shape,
+            orientation=model.orientation,
+            ratio=_ratio_figure(self.found.ratio, model, [d.ratio for d in drawn], level),
+            size_edges=problem.edges,
+            number=number,
+            lower=lower,
+            upper=upper,
+            figures=figures,
+            fit=fit,
+            predicted=predicted,
+            dispersion=dispersion,
+            family="log-normal",
+            validation=errors,
+            **searched,
+        )
 
 
 class _Problem:
@@ -335,11 +460,12 @@ def _climb(start: int, score: Callable[[int], float], seen: dict[int, float], *,
 
 
 def _spread(value: float, drawn: ArrayLike, level: float) -> tuple[float, float]:
-    """Bounds of a positive figure from the spread of the draws, not from their place: smoothing shifts every draw once
-    more."""
+    """Bounds of a positive figure from the spread of the draws about it, not from their place: smoothing shifts every
+    draw once more. The shift of the draws tells how much it may have shifted the figure."""
     from scipy.stats import norm
 
-    half = float(norm.ppf(0.5 + level / 2)) * float(np.std(np.log(drawn)))
+    logs = np.log(drawn)
+    half = math.hypot(float(norm.ppf(0.5 + level / 2)) * float(np.std(logs)), float(np.mean(logs)) - math.log(value))
     return value * math.exp(-half), value * math.exp(half)
 
 
@@ -348,7 +474,7 @@ def _ratio_figure(found: float, model: ChordModel, drawn: list[float], level: fl
         return Figure(1.0, reason="spheres")
     if model.ratio is not None:
         return Figure(model.ratio, reason="given")
-    if found in (float(_RATIOS[0]), float(_RATIOS[-1])):
+    if found <= 1.0001 or found >= 0.9999 * LARGEST_RATIO:
         reason = "at the end of the range: the chords are not those of this shape, or do not tell the length"
         return Figure(found, reason=reason)
     if not drawn:

@@ -1,0 +1,1 @@
+"""Impurities on rendered slurries and on real crops."""
