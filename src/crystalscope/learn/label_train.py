@@ -76,14 +76,17 @@ class HeadSchedule:
         As in `LabelSchedule`.
     views
         Of every picture, with other grey levels, of which the features are kept.
+    save_every
+        Steps between checkpoints.
     """
 
-    steps: int = 800
+    steps: int = 500
     batch: int = 16
     rate: float = 2e-3
     decay: float = 1e-3
     cells: float = 3.0
-    views: int = 3
+    views: int = 1
+    save_every: int = 50
     seed: int = 0
 
 
@@ -172,20 +175,36 @@ def train_labels(
     return kept.eval()
 
 
+Stored = list[tuple[Tensor, Tensor, Tensor]]
+
+
 @torch.no_grad()
-def _seen_features(
-    net: LabelNet, learn: Sequence[LabelPicture], views: int, seed: int
-) -> list[tuple[Tensor, Tensor, Tensor]]:
+def _seen_features(net: LabelNet, learn: Sequence[LabelPicture], schedule: HeadSchedule, folder: Path | None) -> Stored:
     """Features, labels and cells of some views of every picture, in half precision; all lie on their longer side."""
-    out = []
+    out: Stored = []
     for i, p in enumerate(learn):
-        for view in range(views):
-            x, labels, cells = batch_of([p], rng=np.random.default_rng([seed, i, view]), upright=False)
-            out.append((net.features(x)[0].half(), labels[0], cells[0]))
+        file = None if folder is None else folder / f"features-{i:05d}.pt"
+        if file is not None and file.exists():
+            out += [(f, labels, cells) for f, labels, cells in torch.load(file, weights_only=True)]
+            continue
+        own: Stored = []
+        for view in range(schedule.views):
+            x, labels, cells = batch_of([p], rng=np.random.default_rng([schedule.seed, i, view]), upright=False)
+            own.append((net.features(x)[0].half(), labels[0], cells[0]))
+        if file is not None:
+            torch.save(own, file)
+        out += own
     return out
 
 
-def train_head(learn: Sequence[LabelPicture], net: LabelNet, *, schedule: HeadSchedule, note: Note | None = None) -> None:
+def train_head(
+    learn: Sequence[LabelPicture],
+    net: LabelNet,
+    *,
+    schedule: HeadSchedule,
+    folder: Path | None = None,
+    note: Note | None = None,
+) -> None:
     """Train what follows the encoder while the encoder rests: a tenth of the cost of training both.
 
     Parameters
@@ -196,10 +215,15 @@ def train_head(learn: Sequence[LabelPicture], net: LabelNet, *, schedule: HeadSc
         Changed in place.
     schedule
         How.
+    folder
+        For features and a checkpoint, from which an interrupted training goes on; None: nothing is kept.
     note
         Called with the step and the loss.
     """
-    stored = _seen_features(net, learn, schedule.views, schedule.seed)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    stored = _seen_features(net, learn, schedule, folder)
+    # The features of a network without norms have scales of their own: they are evened out first.
     every = torch.cat([f.flatten(1)[:, ::7] for f, _, _ in stored], dim=1).float()
     with torch.no_grad():
         net.mean.copy_(every.mean(1)[None, :, None, None])
@@ -211,8 +235,14 @@ def train_head(learn: Sequence[LabelPicture], net: LabelNet, *, schedule: HeadSc
     share = np.array([len(g) for g in groups], dtype=float)
     head = [p for n, p in net.named_parameters() if n.split(".")[0] not in ENCODER and p.requires_grad]
     optimiser = torch.optim.AdamW(head, lr=schedule.rate, weight_decay=schedule.decay)
+    file, first = None if folder is None else folder / "head.pt", 0
+    if file is not None and file.exists():
+        state = torch.load(file, weights_only=True)
+        net.load_state_dict(state["net"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = int(state["step"])
     net.train()
-    for step in range(schedule.steps):
+    for step in range(first, schedule.steps):
         rng = np.random.default_rng([schedule.seed, 5, step])
         torch.manual_seed(schedule.seed * 1_000_003 + step)
         for part in optimiser.param_groups:
@@ -229,6 +259,10 @@ def train_head(learn: Sequence[LabelPicture], net: LabelNet, *, schedule: HeadSc
         loss.backward()
         torch.nn.utils.clip_grad_norm_(head, 5.0)
         optimiser.step()
+        if file is not None and ((step + 1) % schedule.save_every == 0 or step + 1 == schedule.steps):
+            state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
+            torch.save(state, file.with_suffix(".tmp"))
+            file.with_suffix(".tmp").replace(file)
         if note:
             note(step + 1, parts)
 

@@ -24,8 +24,6 @@ _DARK = "#1c2733"
 _WIDE = 300
 _MOST = 12
 """Events with a picture."""
-_COLUMNS = 400
-"""Most columns of the chart of labels."""
 
 
 @svg("Temperature, particles, size and labels against time, with the events marked")
@@ -93,14 +91,22 @@ def timeline(
 
 
 def _label_rows(axis: Any, frames: pd.DataFrame, labels: pd.DataFrame, x: np.ndarray) -> None:
-    """A line for each label, dark where it is given, pale where its confidence is."""
+    """A line for each label, dark while it is given."""
     rows = labels.set_index("file").reindex(frames["file"].astype(str))
-    order = np.argsort(x, kind="stable")[:: max(1, math.ceil(len(x) / _COLUMNS))]
+    order = np.argsort(x, kind="stable")
     order = order[np.isfinite(x[order])]
+    if not len(order):
+        return
+    at = x[order]
+    # Each frame stands for the time halfway to its neighbours.
+    middle = (at[1:] + at[:-1]) / 2
+    edges = np.concatenate([at[:1], middle, at[-1:]])
     for k, name in enumerate(LABELS):
-        given = rows[f"is_{name}"].fillna(0).to_numpy(dtype=float)[order]
-        colours = np.where(given > 0, BLUE, "#e3e8ed")
-        axis.scatter(x[order], np.full(len(order), -k), c=colours, marker="|", s=48, linewidths=1.6)
+        given = rows[f"is_{name}"].fillna(0).to_numpy(dtype=float)[order] > 0
+        steps = np.flatnonzero(np.diff(np.concatenate([[False], given, [False]])))
+        bars = [(edges[i], edges[j] - edges[i]) for i, j in zip(steps[::2], steps[1::2], strict=True)]
+        axis.broken_barh([(edges[0], edges[-1] - edges[0])], (-k - 0.32, 0.64), facecolors="#eef1f4")
+        axis.broken_barh(bars, (-k - 0.32, 0.64), facecolors=BLUE)
     axis.set(yticks=-np.arange(len(LABELS)), ylim=(-len(LABELS) + 0.3, 0.7))
     axis.set_yticklabels([n.replace("_", " ") for n in LABELS], fontsize=7.5)
     axis.grid(visible=False)
