@@ -35,8 +35,8 @@ def main() -> None:
         label_folder(folder, Path(scratch) / "run", config=config, workers=args.workers)
         took, used = time.monotonic() - begun, time.process_time() - used
     print(
-        f"{args.pictures} pictures of 1112 x 1000 px, {args.format}: {args.pictures / took:.0f} per s on {args.workers} "
-        f"threads; {1000 * used / args.pictures:.1f} ms of processor time each"
+        f"{args.pictures} pictures of 1112 x 1000 px, {args.format}: {args.pictures / took:.0f} per s on "
+        f"{args.workers} threads; {1000 * used / args.pictures:.1f} ms of processor time each"
     )
 
 

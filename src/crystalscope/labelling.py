@@ -94,8 +94,8 @@ def label_folder(
     settings = config.label
     if settings.labeller in ("none", "rules"):
         raise ConfigError(
-            f"expected a labeller that looks at pictures in label.labeller, got {settings.labeller!r}; name network, or "
-            "run analyze, which finds the particles that rules need"
+            f"expected a labeller that looks at pictures in label.labeller, got {settings.labeller!r}; name "
+            "network, or run analyze, which finds the particles that rules need"
         )
     labeller = make_labeller(settings)
     if explain is not None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from crystalscope.config import SignalMap
 from crystalscope.core import Event, Timeline
-from crystalscope.errors import ConfigError, ReadError
+from crystalscope.errors import ConfigError
 from crystalscope.events import detect_events, flag_freezing, run_events
 from crystalscope.io.crystal16 import is_crystal16, read_crystal16, vial_of
 from crystalscope.io.signals import read_signals
+
 
 @dataclass(frozen=True, eq=False)
 class Recording:

@@ -210,7 +210,7 @@ RUN_FILES = (
     "events.json",
     "report.html",
 )
-"""What `analyze` writes; labels and outcome where pictures are labelled, events where they have times and temperatures."""
+"""What `analyze` writes; labels and outcome where pictures are labelled, events where they have a clock."""
 CLASSES = "semantic"
 """Folder of class pictures, where they are asked for."""
 

@@ -56,8 +56,8 @@ def check_segmenter(segmenter: Segmenter) -> None:
 def check_labeller(labeller: Labeller) -> None:
     """Check that a labeller keeps the contract; a test of the package that brings it calls this.
 
-    On an empty, a noisy and a particle picture, each in a portrait and a landscape shape: ten confidences from 0 to 1, or
-    NaN for what it cannot tell; ten thresholds from 0 to 1; two calls agree to the bit, four threads agree with one.
+    On an empty, a noisy and a particle picture, each in a portrait and a landscape shape: ten confidences from 0 to 1,
+    or NaN for what it cannot tell; ten thresholds from 0 to 1; two calls agree to the bit, four threads agree with one.
 
     Raises
     ------

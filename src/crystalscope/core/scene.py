@@ -39,6 +39,7 @@ TRUTH_COLUMNS: tuple[Column, ...] = (
 )
 """Columns of `Scene.truth`; particles.csv has frame, file and particle before them and the unit in the names."""
 
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A rendered picture with exact truth.

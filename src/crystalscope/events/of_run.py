@@ -81,8 +81,8 @@ def _with_labels(frames: pd.DataFrame, path: Path, thresholds: dict[str, float])
     names = [c for c in table.columns if f"is_{c}" in table.columns]
     if "file" not in table.columns or "object_present" not in names:
         raise ReadError(
-            f"expected file, object_present and is_object_present in {path}, got {', '.join(table.columns)}; write it anew "
-            "by crystalscope label"
+            f"expected file, object_present and is_object_present in {path}, got {', '.join(table.columns)}; write it "
+            "anew by crystalscope label"
         )
     for name in names:
         is_there = table[f"is_{name}"].to_numpy() > 0

@@ -124,8 +124,7 @@ def recipes() -> tuple[Recipe, ...]:
             crowd_most=250.0,
         )
         few = {
-            key: {"count": (2.0, 14.0) if p.body == "droplet" else (0.8, 5.0)}
-            for key, p in full.populations.items()
+            key: {"count": (2.0, 14.0) if p.body == "droplet" else (0.8, 5.0)} for key, p in full.populations.items()
         }
         out += [full, full.changed(populations=few, crowd=0.12)]
     return tuple(out)

@@ -78,7 +78,8 @@ def label_rows(data: Dataset) -> pd.DataFrame:
         unknown = [f for f in table["file"] if f not in by_end]
         if unknown:
             raise ReadError(
-                f"expected pictures of {data.root} in {path.name}, {unknown[0]} is missing; restore it or remove its row"
+                f"expected pictures of {data.root} in {path.name}, {unknown[0]} is missing; restore it or remove "
+                "its row"
             )
         table["file"] = [by_end[f] for f in table["file"]]
     else:
@@ -86,8 +87,8 @@ def label_rows(data: Dataset) -> pd.DataFrame:
     names = [n for n in LABELS if n in table.columns]
     if not names:
         raise InputError(
-            f"expected {TABLE} in {data.root} with a column file and columns such as {', '.join(LABELS[:3])} that hold 1, 0 "
-            "or nothing, got no labels; write one"
+            f"expected {TABLE} in {data.root} with a column file and columns such as {', '.join(LABELS[:3])} that "
+            "hold 1, 0 or nothing, got no labels; write one"
         )
     out = table.set_index("file").reindex(columns=list(LABELS)).astype(float)
     return out[out.notna().any(axis=1)]
@@ -101,8 +102,8 @@ def _read_table(path: Path) -> pd.DataFrame:
     table.columns = [str(c).strip() for c in table.columns]
     if "file" not in table.columns:
         raise ReadError(
-            f"expected a column file in {path}, got {', '.join(table.columns) or 'none'}; name it, and separate columns "
-            "by commas"
+            f"expected a column file in {path}, got {', '.join(table.columns) or 'none'}; name it, and separate "
+            "columns by commas"
         )
     twice = table.loc[table["file"].duplicated(), "file"]
     if len(twice):
@@ -113,7 +114,8 @@ def _read_table(path: Path) -> pd.DataFrame:
         wrong = text[text.notna() & ~values.isin([0, 1])]
         if len(wrong):
             raise ReadError(
-                f"expected 1, 0 or nothing under {name} in {path}, got {wrong.iloc[0]!r} for {table['file'][wrong.index[0]]}"
+                f"expected 1, 0 or nothing under {name} in {path}, got {wrong.iloc[0]!r} for "
+                f"{table['file'][wrong.index[0]]}; correct the table"
             )
         table[name] = values
     return table

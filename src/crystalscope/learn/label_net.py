@@ -1,4 +1,4 @@
-"""The network of the ten labels: the encoder of `crystals`, thinned, with a map for every label, pooled to one answer."""
+"""The network of the ten labels: the encoder of `crystals`, thinned, and a map for every label, pooled."""
 
 from __future__ import annotations
 
@@ -53,7 +53,11 @@ class LabelNet(nn.Module):
         self.spread = nn.Parameter(torch.ones(1, sum(WIDTHS[1:]), 1, 1), requires_grad=False)
         self.slim = nn.Conv2d(sum(WIDTHS[1:]), SLIM, 1)
         self.head = nn.Sequential(
-            nn.SiLU(), Conv(SLIM, WIDTH, norm=False), nn.Dropout2d(0.1), Conv(WIDTH, WIDTH, norm=False), nn.Dropout2d(0.1)
+            nn.SiLU(),
+            Conv(SLIM, WIDTH, norm=False),
+            nn.Dropout2d(0.1),
+            Conv(WIDTH, WIDTH, norm=False),
+            nn.Dropout2d(0.1),
         )
         self.out = nn.Conv2d(WIDTH, len(LABELS) + 1, 1)
         nn.init.normal_(self.out.weight, std=0.01)

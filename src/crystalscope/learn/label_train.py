@@ -312,9 +312,9 @@ def batch_of(
         known = p.cells
         if known is None:
             known = np.full((len(LABELS) + 1, grey.shape[0] // 16, grey.shape[1] // 16), IGNORED, dtype=np.uint8)
-        if (grey.shape[0] > grey.shape[1]) != upright and grey.shape[0] != grey.shape[1]:
-            grey, known = grey.T, known.transpose(0, 2, 1)
-        elif grey.shape[0] == grey.shape[1] and rng.random() < 0.5:
+        if ((grey.shape[0] > grey.shape[1]) != upright and grey.shape[0] != grey.shape[1]) or (
+            grey.shape[0] == grey.shape[1] and rng.random() < 0.5
+        ):
             grey, known = grey.T, known.transpose(0, 2, 1)
         for axis in (0, 1):
             if rng.random() < 0.5:

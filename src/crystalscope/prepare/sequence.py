@@ -132,9 +132,9 @@ def lasting_coverage(covers: NDArray[np.bool_], *, looked: NDArray[np.bool_], wi
 
     Notes
     -----
-    Bias: crystals that settle on the window stay too, which is fouling; in a crowd that covers a share c of the field at
-    random, a share of about 11 c^10 seems to stay (0.1 % at c = 0.4, 1 % at 0.5). A deposit counts from half a window
-    before it is there for long.
+    Bias: crystals that settle on the window stay too, which is fouling; in a crowd that covers a share c of the field
+    at random, a share of about 11 c^10 seems to stay (0.1 % at c = 0.4, 1 % at 0.5). A deposit counts from half a
+    window before it is there for long.
     """
     out = np.full(len(covers), np.nan)
     seen = np.flatnonzero(looked)

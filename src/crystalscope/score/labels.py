@@ -32,8 +32,8 @@ def label_scores(
 
     Returns
     -------
-    Columns label, n (pictures that count), positives, precision, recall, f1; last row ``macro``, the mean over the labels
-    that have a figure. A figure without pictures to define it is NaN.
+    Columns label, n (pictures that count), positives, precision, recall, f1; last row ``macro``, the mean over the
+    labels that have a figure. A figure without pictures to define it is NaN.
 
     Raises
     ------
@@ -54,8 +54,8 @@ def label_scores(
         precision, recall = _ratio(hits, int(said.sum())), _ratio(hits, int(yes.sum()))
         f1 = _ratio(2 * hits, int(said.sum() + yes.sum()))
         rows.append(
-            {"label": name, "n": int(known.sum()), "positives": int(yes.sum()), "precision": precision, "recall": recall,
-             "f1": f1}
+            {"label": name, "n": int(known.sum()), "positives": int(yes.sum()), "precision": precision,
+             "recall": recall, "f1": f1}
         )  # fmt: skip
     table = pd.DataFrame(rows)
     mean = {c: float(table[c].mean()) for c in ("precision", "recall", "f1")}

@@ -13,7 +13,9 @@ from crystalscope.label import label_states, label_table, outcomes
 
 
 def states(values, **more):
-    return label_states(np.array(values, dtype=float), **({"threshold": 0.5, "hysteresis": 0.1, "least": 3} | more)).tolist()
+    return label_states(
+        np.array(values, dtype=float), **({"threshold": 0.5, "hysteresis": 0.1, "least": 3} | more)
+    ).tolist()
 
 
 def test_one_false_frame_decides_nothing():

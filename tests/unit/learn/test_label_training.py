@@ -186,15 +186,13 @@ def test_fine_tuning_to_own_labels(tmp_path):
 
     rows = "".join(f"{k}.png,{k % 2},{'' if k > 3 else 0}\n" for k in range(8))
     folder = dataset(tmp_path / "d", "file,ufo,needle\n" + rows)
-    card = train_label(
-        [folder], tmp_path / "out", schedule=LabelSchedule(steps=2, batch=2), held_back=0.5, rehearse=0
-    )
+    card = train_label([folder], tmp_path / "out", schedule=LabelSchedule(steps=2, batch=2), held_back=0.5, rehearse=0)
     assert card["pictures"] == {"learnt": 4, "validation": 2, "test": 2}
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert set(scores["part"]) == {"training", "validation", "test"}
     assert list(scores.columns) == ["part", "label", "n", "positives", "precision", "recall", "f1"]
     assert load_labels(str(tmp_path / "out" / "label.onnx")).thresholds.shape == (10,)
     assert (tmp_path / "out" / "curves.png").stat().st_size > 5000
+    few = dataset(tmp_path / "e", "file,ufo\n0.png,1\n1.png,0\n2.png,1\n", n=3)
     with pytest.raises(InputError, match="at least 2 pictures held back"):
-        few = dataset(tmp_path / "e", "file,ufo\n0.png,1\n1.png,0\n2.png,1\n", n=3)
         train_label([few], tmp_path / "out2", schedule=LabelSchedule(steps=1), held_back=0.3, rehearse=0)

@@ -13,7 +13,14 @@ from crystalscope.scenes.recipe import frame_of
 
 def body(length=40.0, width=30.0, thickness=25.0, *, seen=1.3, kind="crystal", name="block", **more):
     row = {c.name: 0.0 for c in TRUTH_COLUMNS}
-    row |= {"kind": kind, "body": name, "in_focus": True, "inside_share": 1.0, "feret_max": 20.0 * seen, "feret_min": 20.0}
+    row |= {
+        "kind": kind,
+        "body": name,
+        "in_focus": True,
+        "inside_share": 1.0,
+        "feret_max": 20.0 * seen,
+        "feret_min": 20.0,
+    }
     row |= {"body_length": length, "body_width": width, "body_thickness": thickness, "parent": 0}
     return row | more
 
