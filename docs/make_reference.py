@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from crystalscope.cli import app
 from crystalscope.config import AnalyzeConfig, SignalMap
-from crystalscope.core import LABELS, EVENT_FIELDS, FRAME_COLUMNS, PARTICLE_COLUMNS, TRUTH_COLUMNS, Column
+from crystalscope.core import EVENT_FIELDS, FRAME_COLUMNS, LABELS, PARTICLE_COLUMNS, TRUTH_COLUMNS, Column
 from crystalscope.design.system import Attribute, Factor, PlantSettings, Profile, System
 from crystalscope.events import MSZW_COLUMNS
 from crystalscope.phase import POINT_COLUMNS

@@ -1,4 +1,4 @@
-"""The network of the ten labels: the encoder of `crystals`, thinned, and a map for every label, pooled."""
+"""The network of the ten labels: what `crystals` sees, and a map for every label, pooled."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from crystalscope.core import LABELS
 from crystalscope.errors import ReadError
 from crystalscope.io.tables import write_json
 from crystalscope.label.network import FORMAT_VERSION, TASK
-from crystalscope.learn.net import FINE, WIDTHS, Block, Conv
+from crystalscope.label.seen import CELL
+from crystalscope.learn.net import PYRAMID, Conv, CrystalNet
+from crystalscope.segment.layout import CHANNELS, KIND_COUNT, SLOTS, STRIDES
 
-BLOCKS = (1, 1, 2, 1, 1)
-"""Blocks of a stage: the first ones of those that `crystals` has."""
+_EACH = PYRAMID + 2 * KIND_COUNT + 2
+"""Channels that a level of `crystals` gives: features; score by kind, compact and slender; length to width, width."""
 SLIM, WIDTH = 128, 96
 _SHARP = 4.0
 """Of the soft maximum over the cells: bodies of equal evidence add little, background adds next to nothing."""
@@ -38,20 +40,14 @@ class LabelNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fine = Conv(1, FINE, stride=2, norm=False)
-        stages, before = [], FINE
-        for width, blocks in zip(WIDTHS, BLOCKS, strict=True):
-            stages.append(
-                nn.Sequential(
-                    Conv(before, width, stride=2, norm=False), *(Block(width, norm=False) for _ in range(blocks))
-                )
-            )
-            before = width
-        self.stages = nn.ModuleList(stages)
+        self.trunk = CrystalNet(norm=False)
+        # Masks are not asked for.
+        del self.trunk.proto_coarse, self.trunk.proto_fine, self.trunk.proto
+        channels = _EACH * len(STRIDES)
         # The features of a network without norms have scales of their own, which are evened out first.
-        self.mean = nn.Parameter(torch.zeros(1, sum(WIDTHS[1:]), 1, 1), requires_grad=False)
-        self.spread = nn.Parameter(torch.ones(1, sum(WIDTHS[1:]), 1, 1), requires_grad=False)
-        self.slim = nn.Conv2d(sum(WIDTHS[1:]), SLIM, 1)
+        self.mean = nn.Parameter(torch.zeros(1, channels, 1, 1), requires_grad=False)
+        self.spread = nn.Parameter(torch.ones(1, channels, 1, 1), requires_grad=False)
+        self.slim = nn.Conv2d(channels, SLIM, 1)
         self.head = nn.Sequential(
             nn.SiLU(),
             Conv(SLIM, WIDTH, norm=False),
@@ -73,15 +69,36 @@ class LabelNet(nn.Module):
         return self.answers(self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
-        """What the encoder gives on cells of 16 x 16 px: (n, 416, rows, columns), from an eighth to a 64th."""
-        y = self.fine(x)
-        levels = []
-        for stage in self.stages:
+        """What `crystals` sees on cells of 16 x 16 px: (n, 300, rows, columns), all of its levels."""
+        trunk = self.trunk
+        y = trunk.fine(x)
+        seen = []
+        for stage in trunk.stages:
             y = stage(y)
-            levels.append(y)
-        size = levels[2].shape[-2:]
-        coarse = [functional.interpolate(level, size=size, mode="nearest") for level in levels[3:]]
-        return torch.cat([functional.avg_pool2d(levels[1], 2), levels[2], *coarse], dim=1)
+            seen.append(y)
+        levels = [lateral(f) for lateral, f in zip(trunk.lateral, seen, strict=True)]
+        for k in range(len(levels) - 2, -1, -1):
+            levels[k] = levels[k] + functional.interpolate(levels[k + 1], size=levels[k].shape[-2:], mode="nearest")
+        size = seen[2].shape[-2:]
+        out = []
+        for level, stride in zip(levels, STRIDES, strict=True):
+            each = self._level(level)
+            if stride < CELL:
+                out.append(functional.max_pool2d(each, CELL // stride))
+            else:
+                out.append(functional.interpolate(each, size=size, mode="nearest"))
+        return torch.cat(out, dim=1)
+
+    def _level(self, level: Tensor) -> Tensor:
+        """Features of a level, and what it says of bodies: score by kind, proportions."""
+        h = self.trunk.head(level)
+        slots = self.trunk.out(h).unflatten(1, (SLOTS, CHANNELS))
+        score = torch.sigmoid(slots[:, :, :1])
+        kinds = score * torch.softmax(slots[:, :, CHANNELS - KIND_COUNT :], dim=2)
+        slender, compact = kinds[:, :-1].amax(1), kinds[:, -1]
+        stretch = (score * (slots[:, :, 3:4] - slots[:, :, 4:5])).amax(1)
+        width = (score * slots[:, :, 4:5]).amax(1)
+        return torch.cat([h, slender, compact, stretch, width], dim=1)
 
     def answers(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of pictures and of cells from `features`."""
@@ -100,15 +117,15 @@ class LabelNet(nn.Module):
         return self.scale * most + self.shift + self.mix(beside)
 
 
-ENCODER = ("fine", "stages")
+ENCODER = ("trunk",)
 """Parts that `crystals` has too."""
 
 
 def load_encoder(net: LabelNet, crystals: nn.Module) -> int:
     """Take what has the same name and shape from the network `crystals`; gives the number of tensors taken."""
-    own, given = net.state_dict(), crystals.state_dict()
-    taken = {k: given[k] for k, v in own.items() if k.split(".")[0] in ENCODER and given[k].shape == v.shape}
-    net.load_state_dict(taken, strict=False)
+    own, given = net.trunk.state_dict(), crystals.state_dict()
+    taken = {k: given[k] for k, v in own.items() if k in given and given[k].shape == v.shape}
+    net.trunk.load_state_dict(taken, strict=False)
     return len(taken)
 
 

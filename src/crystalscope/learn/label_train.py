@@ -129,7 +129,7 @@ def train_labels(
     head = [p for n, p in net.named_parameters() if n.split(".")[0] not in ENCODER and p.requires_grad]
     body = [p for n, p in net.named_parameters() if n.split(".")[0] in ENCODER]
     for name, parameter in net.named_parameters():
-        if name.startswith(("fine.", "stages.0.")):
+        if name.startswith(("trunk.fine.", "trunk.stages.0.")):
             # Edges are edges for either task: what sees them stays, and costs no way back.
             parameter.requires_grad_(not schedule.freeze)
     optimiser = torch.optim.AdamW(
