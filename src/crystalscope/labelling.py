@@ -74,7 +74,8 @@ def label_folder(
         Folder for frames.parquet, labels.csv, outcome.csv, and events.json where times and temperatures are known. In
         the folder of a run of the same pictures the labels take the place of its labels.
     config
-        The tables input and label are used.
+        The tables input and label are used; the labeller is the network where the settings name none that looks at
+        pictures alone.
     explain
         A label: pictures of where it is seen go to OUT/explain/LABEL.
     overwrite
@@ -93,10 +94,7 @@ def label_folder(
     """
     settings = config.label
     if settings.labeller in ("none", "rules"):
-        raise ConfigError(
-            f"expected a labeller that looks at pictures in label.labeller, got {settings.labeller!r}; name "
-            "network, or run analyze, which finds the particles that rules need"
-        )
+        settings = settings.model_copy(update={"labeller": "network"})
     labeller = make_labeller(settings)
     if explain is not None:
         _explainer(labeller, explain)

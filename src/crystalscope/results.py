@@ -324,7 +324,7 @@ def write_results(run: RunFolder, *, source: Source, config: AnalyzeConfig, warn
         **summarize(corrected, uncorrected, config=config),
     }
     if labelled is not None:
-        summary["labels"] = label_summary(out, labelled, frames, unit=unit)
+        summary["labels"] = label_summary(out, labelled, frames, unit=unit, check=config.label.labeller != "rules")
         warnings = (*warnings, *_apart(summary["labels"]["agreement"]))
     summary["warnings"] = _warnings(frames, source, (*warnings, *_left_out(left)))
     write_json(out / "summary.json", summary)

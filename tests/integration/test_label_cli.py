@@ -59,12 +59,16 @@ def test_analyze_writes_labels_and_events(analysed):
     assert list(labels.columns) == ["file", "time_s", *LABELS, *(f"is_{n}" for n in LABELS)]
     assert len(labels) == FRAMES
     ledger = read_table(analysed / "frames.parquet")
-    assert np.allclose(ledger[list(LABELS)], labels[list(LABELS)], atol=1e-6)
+    assert np.allclose(ledger[list(LABELS)], labels[list(LABELS)], atol=1e-6, equal_nan=True)
+    assert labels["is_object_present"].tolist() == (ledger["n_particles"] > 0).astype(int).tolist()
+    # The segmenter tells no kinds.
+    assert labels["is_bubble"].isna().all()
     assert ledger["window_coverage"].max() < 0.2
     outcome = pd.read_csv(analysed / "outcome.csv")
     assert outcome["frames"].tolist() == [FRAMES]
     kinds = {e["kind"] for e in json.loads((analysed / "events.json").read_text(encoding="utf-8"))}
-    assert {"cloud", "oiling_out", "agglomeration", "steady_state", "fouling"} <= kinds
+    assert {"cloud", "steady_state", "fouling"} <= kinds
+    assert not kinds & {"oiling_out", "agglomeration"}
 
 
 def test_report_shows_the_timeline(analysed):
@@ -87,9 +91,10 @@ def test_no_labels_leaves_them_out(cooling, tmp_path):
     assert "object_present" not in read_table(tmp_path / "run" / "frames.parquet").columns
 
 
-def test_label_of_a_plate_with_events_and_explanations(cooling, tmp_path):
+def test_label_with_events_and_explanations(cooling, label_weights, tmp_path):
     got = run(
         "label", cooling / "pictures", "--out", tmp_path / "l", "--log", cooling / "log.csv", "--time-pattern",
+        "--weights", label_weights,
         r"_t(?P<seconds>\d+)s", "--explain", "block", "--files", "v_t000*s.png",
     )  # fmt: skip
     assert "object_present" in got.output
@@ -98,33 +103,33 @@ def test_label_of_a_plate_with_events_and_explanations(cooling, tmp_path):
     assert cv2.imread(str(shown[0])).shape == (160, 200, 3)
     assert (tmp_path / "l" / "events.json").exists()
     run("events", tmp_path / "l")
-    run("label", cooling / "pictures", "--out", tmp_path / "l", "--files", "v_t000*s.png")
+    run("label", cooling / "pictures", "--out", tmp_path / "l", "--weights", label_weights, "--files", "v_t000*s.png")
 
 
-def test_labels_of_a_run_take_the_place_of_its_labels(cooling, analysed, tmp_path):
+def test_labels_of_a_run_take_the_place_of_its_labels(cooling, analysed, label_weights, tmp_path):
     import shutil
 
     shutil.copytree(analysed, tmp_path / "run")
     settings = tmp_path / "s.toml"
     settings.write_text("[label]\nthresholds = { object_present = 1.0 }\n")
-    run("label", cooling / "pictures", "--out", tmp_path / "run", "--config", settings)
+    run("label", cooling / "pictures", "--out", tmp_path / "run", "--config", settings, "--weights", label_weights)
     assert pd.read_csv(tmp_path / "run" / "labels.csv")["is_object_present"].sum() == 0
     ledger = read_table(tmp_path / "run" / "frames.parquet")
     assert ledger["n_particles"].sum() > 0
     assert np.isfinite(ledger["temperature_c"]).all()
 
 
-def test_one_damaged_picture_is_a_row_and_all_of_them_an_error(tmp_path):
+def test_one_damaged_picture_is_a_row_and_all_of_them_an_error(label_weights, tmp_path):
     folder = tmp_path / "p"
     folder.mkdir()
     cv2.imwrite(str(folder / "a.png"), np.random.default_rng(0).integers(0, 255, (64, 80)).astype(np.uint8))
     (folder / "b.png").write_bytes(b"no picture")
     cv2.imwrite(str(folder / "c.png"), np.full((64, 80), 7, dtype=np.uint8))
-    run("label", folder, "--out", tmp_path / "l")
+    run("label", folder, "--out", tmp_path / "l", "--weights", label_weights)
     rows = pd.read_csv(tmp_path / "l" / "labels.csv")
     assert rows["is_ufo"].isna().tolist() == [False, True, True]
     assert read_table(tmp_path / "l" / "frames.parquet")["status"].tolist()[1:] == ["failed", "rejected"]
-    got = run("label", folder, "--files", "b.png", "--out", tmp_path / "m", code=2)
+    got = run("label", folder, "--files", "b.png", "--out", tmp_path / "m", "--weights", label_weights, code=2)
     assert "expected a readable picture" in got.output
 
 
@@ -136,23 +141,22 @@ BAD = [
 
 
 @pytest.mark.parametrize(("options", "words"), BAD)
-def test_faulty_options_are_told(cooling, tmp_path, options, words):
-    got = run("label", cooling / "pictures", "--out", tmp_path / "l", *options, code=2)
+def test_faulty_options_are_told(cooling, label_weights, tmp_path, options, words):
+    more = () if "--weights" in options else ("--weights", label_weights)
+    got = run("label", cooling / "pictures", "--out", tmp_path / "l", *options, *more, code=2)
     assert words in got.output
 
 
-def test_folders_that_hold_other_things_are_kept(cooling, analysed, tmp_path):
-    got = run("label", cooling / "pictures", "--files", "v_t0000*", "--out", analysed, code=2)
+def test_folders_that_hold_other_things_are_kept(cooling, analysed, label_weights, tmp_path):
+    own = ("--weights", label_weights)
+    got = run("label", cooling / "pictures", "--files", "v_t0000*", "--out", analysed, *own, code=2)
     assert "a run of other pictures" in got.output
     (tmp_path / "note.txt").write_text("mine")
-    got = run("label", cooling / "pictures", "--out", tmp_path, code=2)
+    got = run("label", cooling / "pictures", "--out", tmp_path, *own, code=2)
     assert "other files" in got.output
     settings = tmp_path / "s.toml"
-    settings.write_text('[label]\nlabeller = "rules"\n')
-    got = run("label", cooling / "pictures", "--out", tmp_path / "l", "--config", settings, code=2)
-    assert "labeller that looks at pictures" in got.output
     settings.write_text("[label]\nthresholds = { hairs = 0.5 }\n")
-    got = run("label", cooling / "pictures", "--out", tmp_path / "l", "--config", settings, code=2)
+    got = run("label", cooling / "pictures", "--out", tmp_path / "l", "--config", settings, *own, code=2)
     assert "check label.thresholds" in got.output
 
 

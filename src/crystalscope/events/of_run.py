@@ -61,9 +61,9 @@ def run_events(folder: Path, *, experiment: str | None = None) -> tuple[Event, .
         frames = _with_labels(frames, labels, thresholds)
     column = "object_present" if thresholds else "n_particles"
     events = presence_events(frames, column=column, threshold=thresholds.get(column, 1.0), experiment=name)
-    if "crystals" in frames.columns:
+    if "crystals" in frames.columns and np.isfinite(frames["droplets"]).any():
         events += oiling_out_events(frames, crystals="crystals", experiment=name)
-    if thresholds:
+    if thresholds and np.isfinite(frames["agglomerated"]).any():
         events.append(agglomeration_event(frames, column="agglomerated", experiment=name))
     if "window_coverage" in frames.columns and np.isfinite(frames["window_coverage"]).any():
         events.append(fouling_event(frames, column="window_coverage", experiment=name))
@@ -84,6 +84,9 @@ def _with_labels(frames: pd.DataFrame, path: Path, thresholds: dict[str, float])
             f"expected file, object_present and is_object_present in {path}, got {', '.join(table.columns)}; write it "
             "anew by crystalscope label"
         )
+    both = [c for c in ("block", "platelet") if c in names]
+    # An outline tells that it is one of the two, not which.
+    compact = table[both].sum(axis=1).clip(upper=1.0) if len(both) == 2 else None
     for name in names:
         is_there = table[f"is_{name}"].to_numpy() > 0
         # The decision counts: by the threshold of the label, whatever it is.
@@ -92,6 +95,10 @@ def _with_labels(frames: pd.DataFrame, path: Path, thresholds: dict[str, float])
     shapes = [c for c in SHAPES if c in table.columns]
     if shapes and "droplets" in table.columns:
         table["crystals"] = table[shapes].max(axis=1)
+        if compact is not None:
+            table["crystals"] = np.fmax(table["crystals"], compact)
+    if "agglomerated" not in names:
+        table["agglomerated"] = np.nan
     kept = frames.drop(columns=[c for c in names if c in frames.columns])
     keep = [c for c in table.columns if c == "file" or (c not in kept.columns and not c.startswith("is_"))]
     return kept.merge(table[keep], on="file", how="left", validate="one_to_one")

@@ -42,7 +42,7 @@ def write_labels(out: Path, frames: pd.DataFrame, config: LabelConfig) -> pd.Dat
     return table
 
 
-def label_summary(out: Path, labels: pd.DataFrame, frames: pd.DataFrame, *, unit: str) -> dict[str, Any]:
+def label_summary(out: Path, labels: pd.DataFrame, frames: pd.DataFrame, *, unit: str, check: bool) -> dict[str, Any]:
     """Share of the frames with each label, and how often labels and particles agree.
 
     Parameters
@@ -53,7 +53,13 @@ def label_summary(out: Path, labels: pd.DataFrame, frames: pd.DataFrame, *, unit
         Rows of labels.csv, and the ledger.
     unit
         um or px, of the particles.
+    check
+        Whether the labels are compared with the rules for particles; else the agreement is empty.
     """
+    share = {n: labels[f"is_{n}"].dropna().astype(float).mean() for n in LABELS}
+    shares = {n: round(float(v), 4) if np.isfinite(v) else None for n, v in share.items()}
+    if not check:
+        return {"share": shares, "agreement": {}}
     looked = frames[frames["status"].isin(["ok", "empty"])]
     lengths = [f"feret_max_{unit}", f"feret_min_{unit}"]
     particles = read_table(out / "particles.parquet", columns=["frame", "kind", "score", *lengths], where="in_focus")
@@ -61,8 +67,4 @@ def label_summary(out: Path, labels: pd.DataFrame, frames: pd.DataFrame, *, unit
     if unit == "um":
         scale = particles["frame"].map(frames.set_index("frame")["pixel_size_um"]).to_numpy(dtype=float)
         particles[["feret_max", "feret_min"]] = particles[["feret_max", "feret_min"]].div(scale, axis=0)
-    share = {n: labels[f"is_{n}"].dropna().astype(float).mean() for n in LABELS}
-    return {
-        "share": {n: round(float(v), 4) if np.isfinite(v) else None for n, v in share.items()},
-        "agreement": agreement(labels, particles, looked),
-    }
+    return {"share": shares, "agreement": agreement(labels, particles, looked)}

@@ -16,7 +16,6 @@ from crystalscope.label.seen import AREA_PX, CELL, levelled, resized, seen_shape
 from crystalscope.prepare import prepare
 from crystalscope.segment.base import make_segmenter
 from crystalscope.testing import check_labeller
-from crystalscope.weights import weights_path
 
 
 @pytest.mark.parametrize("shape", [(480, 640), (1000, 1112), (96, 160), (3000, 400), (100, 4000)])
@@ -36,21 +35,26 @@ def test_levels_do_not_hang_on_exposure(rng):
 
 
 @pytest.mark.parametrize("name", ["network", "rules"])
-def test_labellers_keep_the_contract(name):
-    check_labeller(make_labeller(LabelConfig(labeller=name)))
+def test_labellers_keep_the_contract(name, label_weights):
+    check_labeller(make_labeller(LabelConfig(labeller=name, weights=str(label_weights))))
 
 
-def test_thresholds_are_changed_by_the_settings():
-    assert NetworkLabeller(LabelConfig(thresholds={"ufo": 0.9})).thresholds[LABELS.index("ufo")] == 0.9
+def test_thresholds_are_changed_by_the_settings(label_weights):
+    assert (
+        NetworkLabeller(LabelConfig(weights=str(label_weights), thresholds={"ufo": 0.9})).thresholds[
+            LABELS.index("ufo")
+        ]
+        == 0.9
+    )
     with pytest.raises(ConfigError, match=r"expected thresholds of .*got 'ufos'"):
         RuleLabeller(LabelConfig(thresholds={"ufos": 0.9}))
     with pytest.raises(ConfigError, match="one of the labellers"):
         make_labeller(LabelConfig(labeller="guess"))
 
 
-def test_card_without_thresholds_is_refused(tmp_path):
+def test_card_without_thresholds_is_refused(tmp_path, label_weights):
     for suffix in (".onnx", ".json"):
-        shutil.copy(weights_path("label").with_suffix(suffix), tmp_path / f"own{suffix}")
+        shutil.copy(label_weights.with_suffix(suffix), tmp_path / f"own{suffix}")
     card = json.loads((tmp_path / "own.json").read_text())
     del card["thresholds"]
     (tmp_path / "own.json").write_text(json.dumps(card))
@@ -60,8 +64,8 @@ def test_card_without_thresholds_is_refused(tmp_path):
         NetworkLabeller(LabelConfig(weights="crystals"))
 
 
-def test_explanation_has_the_size_of_the_picture():
-    network = NetworkLabeller(LabelConfig()).network
+def test_explanation_has_the_size_of_the_picture(label_weights):
+    network = NetworkLabeller(LabelConfig(weights=str(label_weights))).network
     heat = network.explanation(np.full((120, 170), 0.5, dtype=np.float32), "ufo")
     assert heat.shape == (120, 170)
     assert 0 <= heat.min() <= heat.max() <= 1
