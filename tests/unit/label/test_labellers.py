@@ -40,12 +40,8 @@ def test_labellers_keep_the_contract(name, label_weights):
 
 
 def test_thresholds_are_changed_by_the_settings(label_weights):
-    assert (
-        NetworkLabeller(LabelConfig(weights=str(label_weights), thresholds={"ufo": 0.9})).thresholds[
-            LABELS.index("ufo")
-        ]
-        == 0.9
-    )
+    changed = NetworkLabeller(LabelConfig(weights=str(label_weights), thresholds={"ufo": 0.9}))
+    assert changed.thresholds[LABELS.index("ufo")] == 0.9
     with pytest.raises(ConfigError, match=r"expected thresholds of .*got 'ufos'"):
         RuleLabeller(LabelConfig(thresholds={"ufos": 0.9}))
     with pytest.raises(ConfigError, match="one of the labellers"):
