@@ -94,7 +94,8 @@ def test_no_labels_leaves_them_out(cooling, tmp_path):
 def test_label_with_events_and_explanations(cooling, label_weights, tmp_path):
     got = run(
         "label", cooling / "pictures", "--out", tmp_path / "l", "--log", cooling / "log.csv",
-        "--weights", label_weights, "--time-pattern", r"_t(?P<seconds>\d+)s", "--explain", "block", "--files", "v_t000*s.png",
+        "--weights", label_weights, "--time-pattern", r"_t(?P<seconds>\d+)s", "--explain", "block", "--files",
+        "v_t000*s.png",
     )  # fmt: skip
     assert "object_present" in got.output
     shown = sorted((tmp_path / "l" / "explain" / "block").glob("*.png"))

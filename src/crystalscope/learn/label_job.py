@@ -26,7 +26,7 @@ from crystalscope.learn.export import load_onnx
 from crystalscope.learn.job import divided_names
 from crystalscope.learn.label_data import LabelPicture, rendered
 from crystalscope.learn.label_net import LabelNet, export_labels, load_encoder, load_labels_onnx
-from crystalscope.learn.label_train import LabelSchedule, logits_of, train_labels
+from crystalscope.learn.label_train import HeadSchedule, LabelSchedule, logits_of, train_head, train_labels
 from crystalscope.score.labels import best_threshold, calibration_error, label_scores, platt, precision_recall
 from crystalscope.weights import weights_path
 
@@ -186,7 +186,7 @@ def train_label(
     out
         Folder for label.onnx, label.json, scores.csv, curves.csv, log.csv, curves.png; an interrupted training goes on.
     start
-        Shipped weights by name or the path of an .onnx file; None: only the encoder of `crystals`.
+        Shipped weights by name or the path of an .onnx file; None: what `crystals` sees, a head trained first.
     schedule
         Steps and rates.
     held_back
@@ -229,6 +229,11 @@ def train_label(
         rows.append({"step": step} | values)
         report("steps", step, schedule.steps)
 
+    if start is None:
+        head = HeadSchedule(seed=schedule.seed)
+        train_head(
+            own, net, schedule=head, folder=out / "head", note=lambda k, _: report("steps of the head", k, head.steps)
+        )
     net = train_labels(own, out, schedule=schedule, net=net, note=note)
     named = [open_dataset(d).manifest for d in datasets]
     card: dict[str, Any] = {

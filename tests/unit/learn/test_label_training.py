@@ -181,12 +181,13 @@ def test_faulty_labels_are_told(tmp_path, table, error, words):
         label_rows(data)
 
 
-def test_fine_tuning_to_own_labels(tmp_path):
+def test_fine_tuning_to_own_labels(label_weights, tmp_path):
     from crystalscope.learn.label_job import train_label
 
     rows = "".join(f"{k}.png,{k % 2},{'' if k > 3 else 0}\n" for k in range(8))
     folder = dataset(tmp_path / "d", "file,ufo,needle\n" + rows)
-    card = train_label([folder], tmp_path / "out", schedule=LabelSchedule(steps=2, batch=2), held_back=0.5, rehearse=0)
+    plan = LabelSchedule(steps=2, batch=2)
+    card = train_label([folder], tmp_path / "out", start=label_weights, schedule=plan, held_back=0.5, rehearse=0)
     assert card["pictures"] == {"learnt": 4, "validation": 2, "test": 2}
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert set(scores["part"]) == {"training", "validation", "test"}
