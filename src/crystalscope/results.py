@@ -107,7 +107,7 @@ class RunFolder:
                 raise ConfigError(
                     f"expected an empty folder or this run in {path}, got {what}; choose another --out, or --overwrite"
                 )
-            for name in RUN_FILES:
+            for name in (*RUN_FILES, *MORE_FILES):
                 (path / name).unlink(missing_ok=True)
             for name in (".parts", CLASSES):
                 shutil.rmtree(path / name, ignore_errors=True)
@@ -205,12 +205,11 @@ RUN_FILES = (
     "annotations.coco.json",
     "sizes.csv",
     "summary.json",
-    "labels.csv",
-    "outcome.csv",
-    "events.json",
     "report.html",
 )
-"""What `analyze` writes; labels and outcome where pictures are labelled, events where they have a clock."""
+"""What `analyze` writes, always."""
+MORE_FILES = ("labels.csv", "outcome.csv", "events.json")
+"""What it writes where pictures are labelled, and where they have times and temperatures."""
 CLASSES = "semantic"
 """Folder of class pictures, where they are asked for."""
 
