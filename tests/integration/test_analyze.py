@@ -19,7 +19,7 @@ from tests.conftest import picture, save
 from tests.unit.io.test_pictures import huge_png
 
 from crystalscope.config import load_config
-from crystalscope.core import FRAME_COLUMNS, headers
+from crystalscope.core import FRAME_COLUMNS, LABELS, headers
 from crystalscope.errors import ConfigError, CrystalscopeError, InputError, ReadError, WriteError
 from crystalscope.io.coco import read_coco
 from crystalscope.io.tables import read_table
@@ -49,7 +49,7 @@ def test_the_contract(folder, tmp_path):
     assert {*RUN_FILES, "labels.csv", "outcome.csv"} <= names <= {*RUN_FILES, *MORE_FILES}
     particles, frames = read_table(out / "particles.parquet"), ledger(out)
     assert list(particles) == headers("um")
-    assert list(frames) == [c.name for c in FRAME_COLUMNS]
+    assert list(frames) == [*(c.name for c in FRAME_COLUMNS), *LABELS]
     assert frames["time_s"].tolist() == [0, 10, 20, 30, 40, 50]
     assert frames["temperature_c"].tolist()[:4] == [40, 35, 30, 25]
     assert frames["temperature_c"].isna().tolist() == [False] * 4 + [True] * 2
