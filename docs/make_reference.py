@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from crystalscope.cli import app
 from crystalscope.config import AnalyzeConfig, SignalMap
-from crystalscope.core import EVENT_FIELDS, FRAME_COLUMNS, PARTICLE_COLUMNS, TRUTH_COLUMNS, Column
+from crystalscope.core import EVENT_FIELDS, FRAME_COLUMNS, LABELS, PARTICLE_COLUMNS, TRUTH_COLUMNS, Column
 from crystalscope.design.system import Attribute, Factor, PlantSettings, Profile, System
 from crystalscope.events import MSZW_COLUMNS
 from crystalscope.phase import POINT_COLUMNS
@@ -187,7 +187,14 @@ def columns() -> str:
             "  mask has holes; id = particle",
             "- `sizes.csv`: size, q0, Q0, q3, Q3 at every particle, corrected",
             "- `summary.json`: counts, figures with intervals, corrected and uncorrected, warnings",
+            "- `labels.csv`: file, time_s, a confidence for each of the ten labels, and is_LABEL, 1 or 0 by the threshold in",
+            "  force, empty for frames that could not be read; not with `--no-labels`",
+            "- `outcome.csv`: experiments (the folders of the pictures) x labels, 1 where a label holds in a run of frames that",
+            "  is long enough (`label.min_run`); then for each label its share of the frames, first and last time, longest run",
+            "- `events.json`: where times and temperatures are known, see [events](events.md)",
             "- `report.html`: one file, opens offline",
+            "",
+            "`crystalscope label` writes `frames.parquet`, `labels.csv`, `outcome.csv` and `events.json`.",
             "",
             "While it goes on, finished chunks of 32 frames lie in `.parts`; the same command goes on from there after a",
             "crash. The same pictures, settings and machine give the same bytes.",
@@ -199,6 +206,8 @@ def columns() -> str:
             "## frames.parquet",
             "",
             *table(FRAME_COLUMNS),
+            "",
+            "Where pictures are labelled, a column per label with its confidence follows: " + ", ".join(LABELS) + ".",
             "",
         ]
     )
@@ -212,7 +221,7 @@ def events() -> str:
             "",
             "## events.json",
             "",
-            "Written by `crystalscope events`: a list of entries, one for every event that was looked for, also those that did",
+            "Written by `crystalscope events`, `analyze` and `label`: a list of entries, one for every event that was looked for, also those that did",
             "not happen.",
             "",
             "| field | meaning |",

@@ -59,3 +59,20 @@ def folder(tmp_path: Path) -> Path:
         discs = [(30 + i, 40, 12), (70, 100 + i, 9), (85, 30, 7 + i / 2)]
         save(tmp_path / "pictures" / f"frame_{i}_t{10 * i}s.png", picture(discs, seed=i))
     return tmp_path / "pictures"
+
+
+@pytest.fixture(scope="session")
+def label_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A labelling network that has learnt nothing, with a card: what does not hang on what it says."""
+    torch = pytest.importorskip("torch")
+    from crystalscope.core import LABELS
+    from crystalscope.learn.label_net import LabelNet, export_labels
+
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "own.onnx"
+    card = {
+        "calibration": {n: {"slope": 1.0, "shift": 0.0} for n in LABELS},
+        "thresholds": dict.fromkeys(LABELS, 0.5),
+    }
+    export_labels(LabelNet(), path, card=card)
+    return path

@@ -195,6 +195,21 @@ class GivenConfig(Table):
     """A COCO file, or a folder of label pictures (NAME.tif, NAME_mask.png, NAME_cp_masks.tif …), one per picture."""
 
 
+class LabelConfig(Table):
+    """The ten labels of a picture and the outcome of an experiment."""
+
+    labeller: str = "rules"
+    """rules (from the particles found), network, one that a package brings; none: pictures are not labelled."""
+    weights: str = "label"
+    """Shipped weights by name, or the path of an .onnx file with its card beside it."""
+    thresholds: dict[str, Share] = Field(default_factory=dict)
+    """By label, over those of the card: `thresholds = { ufo = 0.7 }`."""
+    hysteresis: Share = 0.1
+    """A label holds on until its confidence is below the threshold by more than this."""
+    min_run: Annotated[int, Field(ge=1)] = 3
+    """Frames that a label must hold for to count in the outcome of an experiment."""
+
+
 class SizeConfig(Table):
     """From particles to distributions."""
 
@@ -244,6 +259,7 @@ class AnalyzeConfig(Table):
     given: GivenConfig = GivenConfig()
     post: PostConfig = PostConfig()
     focus: FocusConfig = FocusConfig()
+    label: LabelConfig = LabelConfig()
     size: SizeConfig = SizeConfig()
     report: ReportConfig = ReportConfig()
 

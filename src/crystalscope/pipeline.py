@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crystalscope.config import AnalyzeConfig
-from crystalscope.core import FrameRef, Image, Instances
+from crystalscope.core import LABELS, FrameRef, Image, Instances
 from crystalscope.errors import ConfigError, CrystalscopeError, ReadError
 from crystalscope.io.pictures import bits_in_use, to_grey
 from crystalscope.io.sequence import Source, open_sequence
+from crystalscope.label import Labeller, make_labeller
 from crystalscope.measure import measure_columns
 from crystalscope.prepare import Prepared, frames_background, prepare, static_mask
-from crystalscope.results import FrameResult, RunFolder, write_results
+from crystalscope.results import COVER, FrameResult, RunFolder, write_results
 from crystalscope.segment.base import Segmenter, make_segmenter
 
 CHUNK = 32
@@ -42,6 +43,8 @@ class Study:
     ----------
     segmenter
         Settled on the run (polarity).
+    labeller
+        None where pictures are not labelled.
     bits
         Bits in use of 16-bit pictures.
     background
@@ -53,6 +56,7 @@ class Study:
     """
 
     segmenter: Segmenter
+    labeller: Labeller | None = None
     bits: int = 16
     background: NDArray[np.float32] | None = None
     static: NDArray[np.bool_] | None = None
@@ -143,6 +147,7 @@ def study_run(source: Source, config: AnalyzeConfig) -> Study:
     """Look at frames spread over the run: polarity, bits, background of frames, static objects."""
     frames = source.sequence.frames
     segmenter = make_segmenter(config)
+    labeller = None if config.label.labeller == "none" else make_labeller(config.label)
     wanted = min(config.prepare.background_frames, len(frames))
     picked = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, wanted).round().astype(int))]
     pictures, maxima = [], []
@@ -159,7 +164,7 @@ def study_run(source: Source, config: AnalyzeConfig) -> Study:
         if data.dtype == np.uint16:
             maxima.append(int(data.max()))
     if not pictures:
-        return Study(segmenter)
+        return Study(segmenter, labeller)
     bits = config.input.bits or bits_in_use(maxima)
     shape = max({p.shape[:2] for _, p in pictures}, key=lambda s: sum(p.shape[:2] == s for _, p in pictures))
     alike = [(f, p) for f, p in pictures if p.shape[:2] == shape]
@@ -187,7 +192,7 @@ def study_run(source: Source, config: AnalyzeConfig) -> Study:
             min_share=config.prepare.static_share,
         )
         static = mask if mask.any() else None
-    return Study(settled, bits, background, static, tuple(warnings))
+    return Study(settled, labeller, bits, background, static, tuple(warnings))
 
 
 def _covered(instances: Instances) -> NDArray[np.bool_]:
@@ -204,6 +209,8 @@ def analyze_frame(source: Source, frame: FrameRef, study: Study, config: Analyze
         "pixel_size_um": source.pixel_size_um or math.nan,
         "reason": frame.note,
     }
+    if study.labeller is not None:
+        row |= dict.fromkeys(LABELS, math.nan)
     sha256 = ""
     try:
         decoded = source.read(frame)
@@ -220,6 +227,8 @@ def analyze_frame(source: Source, frame: FrameRef, study: Study, config: Analyze
         instances = segmentation.instances
         static = _static(instances, study.static)
         kept = instances if not static.any() else instances.select(~static)
+        if study.labeller is not None:
+            row |= zip(LABELS, study.labeller.label(grey, instances=instances).tolist(), strict=True)
         recorded = image.data if image.data.ndim == 2 else cv2.cvtColor(image.data, cv2.COLOR_RGB2GRAY)
         measured = measure_columns(kept, recorded)
     except CrystalscopeError as e:
@@ -229,10 +238,11 @@ def analyze_frame(source: Source, frame: FrameRef, study: Study, config: Analyze
         return FrameResult(row | {"status": "failed", "reason": _joined(row["reason"], reason)}, sha256)
     counted = np.asarray(measured["in_focus"], dtype=bool)
     sharp = np.asarray(measured["focus"], dtype=float)[counted]
+    covered = _covered(instances)
     row |= {
         "status": "ok" if counted.any() else "empty",
         "focus": float(np.median(sharp)) if sharp.size else math.nan,
-        "coverage": float(_covered(instances).sum() / picture.field.area_px),
+        "coverage": float(covered.sum() / picture.field.area_px),
         "n_particles": int(counted.sum()),
         "n_border": int((measured["touches_border"] & counted).sum()),
         "n_out_of_focus": int((~counted).sum()),
@@ -241,7 +251,8 @@ def analyze_frame(source: Source, frame: FrameRef, study: Study, config: Analyze
         "field_area_px": picture.field.area_px,
         "method": segmentation.method,
     }
-    return FrameResult(row, sha256, measured, kept, segmentation.classes)
+    small = cv2.resize(covered.astype(np.float32), COVER[::-1], interpolation=cv2.INTER_AREA) >= 0.5
+    return FrameResult(row, sha256, measured, kept, segmentation.classes, small)
 
 
 def _refusal(data: NDArray[Any]) -> str:

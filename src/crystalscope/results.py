@@ -18,7 +18,9 @@ from crystalscope import __version__
 from crystalscope.config import AnalyzeConfig
 from crystalscope.core import PARTICLE_COLUMNS, FrameRef, Image, Instances, Unit, ledger_frame, particle_frame
 from crystalscope.errors import ConfigError
+from crystalscope.events import has_clock, run_events
 from crystalscope.io.coco import coco_pieces, segmentation
+from crystalscope.io.events import write_events
 from crystalscope.io.pictures import write_png
 from crystalscope.io.sequence import Source
 from crystalscope.io.tables import (
@@ -31,7 +33,10 @@ from crystalscope.io.tables import (
     write_table,
     write_text,
 )
+from crystalscope.label.rules import disagreements
+from crystalscope.label.tables import label_summary, write_labels
 from crystalscope.measure import has_holes, outlines
+from crystalscope.prepare.sequence import lasting_coverage
 from crystalscope.size import size_particles, size_points, summarize
 
 _NEEDED = ("frame", "touches_border", "border_weight", "focus", "in_focus")
@@ -46,6 +51,12 @@ class FrameResult:
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
     instances: Instances | None = None
     classes: NDArray[np.uint8] | None = None
+    cover: NDArray[np.bool_] | None = None
+    """`COVER` cells: which are covered by what was found, sharp and blurred."""
+
+
+COVER = (96, 128)
+"""Rows and columns of cells in which it is kept what covers the field."""
 
 
 @dataclass(eq=False)
@@ -96,7 +107,7 @@ class RunFolder:
                 raise ConfigError(
                     f"expected an empty folder or this run in {path}, got {what}; choose another --out, or --overwrite"
                 )
-            for name in RUN_FILES:
+            for name in (*RUN_FILES, *MORE_FILES):
                 (path / name).unlink(missing_ok=True)
             for name in (".parts", CLASSES):
                 shutil.rmtree(path / name, ignore_errors=True)
@@ -170,8 +181,15 @@ class RunFolder:
         for name, entries in (("annotations", annotations), ("images", images)):
             lines = "".join(json.dumps(e, separators=(",", ":")) + "\n" for e in entries)
             write_text(self.parts / f"{name}-{k:06d}.jsonl", lines)
+        covers = [np.zeros(COVER, dtype=bool) if r.cover is None else r.cover for r in chunk]
+        np.save(self.parts / f"cover-{k:06d}.npy", np.packbits(np.stack(covers).reshape(len(chunk), -1), axis=1))
         write_table(self.parts / f"frames-{k:06d}.parquet", ledger_frame([r.row for r in chunk]))
         self._chunks, self._following = k + 1, following
+
+    def covers(self) -> NDArray[np.bool_]:
+        """(frames, rows, columns) what covers the field in every frame, in `COVER` cells."""
+        packed = np.concatenate([np.load(p, allow_pickle=False) for p in sorted(self.parts.glob("cover-*.npy"))])
+        return np.unpackbits(packed, axis=1, count=COVER[0] * COVER[1]).astype(bool).reshape(-1, *COVER)
 
     def lines(self, name: str) -> Iterator[bytes]:
         """JSON lines of all chunks."""
@@ -189,7 +207,9 @@ RUN_FILES = (
     "summary.json",
     "report.html",
 )
-"""What `analyze` writes."""
+"""What `analyze` writes, always."""
+MORE_FILES = ("labels.csv", "outcome.csv", "events.json")
+"""What it writes where pictures are labelled, and where they have times and temperatures."""
 CLASSES = "semantic"
 """Folder of class pictures, where they are asked for."""
 
@@ -264,6 +284,12 @@ def write_results(run: RunFolder, *, source: Source, config: AnalyzeConfig, warn
     merge_tables(sorted(run.parts.glob("particles-*.parquet")), out / "particles.parquet")
     write_bytes(out / "annotations.coco.json", coco_pieces(run.lines("images"), run.lines("annotations")))
     frames = read_table(out / "frames.parquet")
+    looked = frames["status"].isin(["ok", "empty"]).to_numpy()
+    frames["window_coverage"] = lasting_coverage(run.covers(), looked=looked)
+    write_table(out / "frames.parquet", frames)
+    labelled = write_labels(out, frames, config.label) if config.label.labeller != "none" else None
+    if has_clock(frames[looked]):
+        write_events(out / "events.json", run_events(out))
     c = config.size
     columns = {*_NEEDED, f"{c.definition}_{unit}", f"ecd_{unit}"}
     if c.volume_model == "length*width^2":
@@ -271,7 +297,6 @@ def write_results(run: RunFolder, *, source: Source, config: AnalyzeConfig, warn
     found = read_table(out / "particles.parquet", columns=["kind"], where="in_focus")["kind"].value_counts()
     left = {str(k): int(n) for k, n in found.sort_index().items() if k not in c.kinds}
     particles = read_table(out / "particles.parquet", columns=sorted(columns), where=c.rows)
-    looked = frames["status"].isin(["ok", "empty"]).to_numpy()
     # The bootstrap numbers the frames that were looked at without gaps.
     number = np.cumsum(looked) - 1
     particles["frame"] = number[particles["frame"].to_numpy()]
@@ -296,8 +321,11 @@ def write_results(run: RunFolder, *, source: Source, config: AnalyzeConfig, warn
         "n_other_kinds": left,
         "pixel_size_um": source.pixel_size_um,
         **summarize(corrected, uncorrected, config=config),
-        "warnings": _warnings(frames, source, (*warnings, *_left_out(left))),
     }
+    if labelled is not None:
+        summary["labels"] = label_summary(out, labelled, frames, unit=unit, check=config.label.labeller != "rules")
+        warnings = (*warnings, *_apart(summary["labels"]["agreement"]))
+    summary["warnings"] = _warnings(frames, source, (*warnings, *_left_out(left)))
     write_json(out / "summary.json", summary)
     write_report(out, outlines=_overlays(run, frames, config), read_picture=_picture_reader(source), config=config)
     images = (json.loads(line) for line in run.lines("images"))
@@ -316,6 +344,14 @@ def write_results(run: RunFolder, *, source: Source, config: AnalyzeConfig, warn
     write_text(out / "run.toml", to_toml(described))
     shutil.rmtree(run.parts)
     return run.summary()
+
+
+def _apart(agreement: dict[str, float]) -> list[str]:
+    """Where labels and particles contradict each other, in words."""
+    apart = disagreements(agreement)
+    if not apart:
+        return []
+    return [f"labels and particles agree in less than 70 % of the frames on {', '.join(apart)}: look at both"]
 
 
 def _left_out(left: dict[str, int]) -> list[str]:

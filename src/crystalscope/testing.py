@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from crystalscope.config import PrepareConfig
-from crystalscope.core import Image
+from crystalscope.core import LABELS, Image
 from crystalscope.design.base import FittedTwin, Twin
 from crystalscope.design.table import DoETable
 from crystalscope.errors import InputError
+from crystalscope.label.base import Labeller
 from crystalscope.prepare import Prepared, prepare
 from crystalscope.segment.base import Segmentation, Segmenter
 
@@ -50,6 +51,35 @@ def check_segmenter(segmenter: Segmenter) -> None:
         )
         if not same:
             raise InputError("expected the same particles from a second call in another thread, got others")
+
+
+def check_labeller(labeller: Labeller) -> None:
+    """Check that a labeller keeps the contract; a test of the package that brings it calls this.
+
+    On an empty, a noisy and a particle picture, each in a portrait and a landscape shape: ten confidences from 0 to 1,
+    or NaN for what it cannot tell; ten thresholds from 0 to 1; two calls agree to the bit, four threads agree with one.
+
+    Raises
+    ------
+    InputError
+        With what was expected and what came.
+    """
+    limits = np.asarray(labeller.thresholds, dtype=float)
+    if limits.shape != (len(LABELS),) or not ((limits >= 0) & (limits <= 1)).all():
+        raise InputError(f"expected {len(LABELS)} thresholds from 0 to 1, got {limits.tolist()}")
+    pictures = [_picture(kind, shape) for kind in ("empty", "noise", "discs") for shape in ((96, 160), (160, 96))]
+    greys = [np.asarray(p.grey, dtype=np.float32) for p in pictures]
+    first = [np.asarray(labeller.label(g)) for g in greys]
+    for given in first:
+        if given.shape != (len(LABELS),):
+            raise InputError(f"expected {len(LABELS)} confidences, got an array of shape {given.shape}")
+        known = given[np.isfinite(given)]
+        if not ((known >= 0) & (known <= 1)).all():
+            raise InputError(f"expected confidences from 0 to 1 or NaN, got {given.tolist()}")
+    with ThreadPoolExecutor(4) as pool:
+        again = list(pool.map(labeller.label, greys))
+    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, again, strict=True)):
+        raise InputError("expected the same confidences from a second call in another thread, got others")
 
 
 def check_twin(twin: Twin, table: DoETable) -> None:

@@ -19,12 +19,12 @@ from tests.conftest import picture, save
 from tests.unit.io.test_pictures import huge_png
 
 from crystalscope.config import load_config
-from crystalscope.core import FRAME_COLUMNS, headers
+from crystalscope.core import FRAME_COLUMNS, LABELS, headers
 from crystalscope.errors import ConfigError, CrystalscopeError, InputError, ReadError, WriteError
 from crystalscope.io.coco import read_coco
 from crystalscope.io.tables import read_table
 from crystalscope.pipeline import analyze
-from crystalscope.results import RUN_FILES
+from crystalscope.results import MORE_FILES, RUN_FILES
 
 QUICK = {"segmenter": "threshold", "size": {"replicates": 100}, "report": {"overlays": 1, "montage": 4}}
 DISCS = [(30, 40, 12), (70, 100, 9)]
@@ -45,10 +45,11 @@ def test_the_contract(folder, tmp_path):
     log.write_text("time_s,temperature_c\n0,40\n30,25\n")
     given = {"pixel_size_um": 2.0, "time_pattern": r"_t(?P<seconds>\d+)s", "log": str(log)}
     summary = run(folder, out, input=given)
-    assert sorted(p.name for p in out.iterdir()) == sorted(RUN_FILES)
+    names = {p.name for p in out.iterdir()}
+    assert {*RUN_FILES, "labels.csv", "outcome.csv"} <= names <= {*RUN_FILES, *MORE_FILES}
     particles, frames = read_table(out / "particles.parquet"), ledger(out)
     assert list(particles) == headers("um")
-    assert list(frames) == [c.name for c in FRAME_COLUMNS]
+    assert list(frames) == [*(c.name for c in FRAME_COLUMNS), *LABELS]
     assert frames["time_s"].tolist() == [0, 10, 20, 30, 40, 50]
     assert frames["temperature_c"].tolist()[:4] == [40, 35, 30, 25]
     assert frames["temperature_c"].isna().tolist() == [False] * 4 + [True] * 2

@@ -14,6 +14,7 @@ from crystalscope import __version__
 from crystalscope.cli import chords, dataset, design, impurity, plant, scenes, size, train
 from crystalscope.cli.common import errors, progress
 from crystalscope.cli.events import events
+from crystalscope.cli.label import label
 from crystalscope.cli.solubility import solubility
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.add_typer(scenes.app, name="scenes")
 app.add_typer(size.app, name="size")
 app.add_typer(train.app, name="train")
 app.command()(events)
+app.command()(label)
 app.command()(solubility)
 
 
@@ -86,6 +88,7 @@ def analyze(
         bool,
         typer.Option("--save-masks", help="With semantic: class pictures in RUN/semantic, 0 black 1 light 2 crystal."),
     ] = False,
+    labels: Annotated[bool, typer.Option(help="Say of every picture what it shows (the ten labels).")] = True,
     files: Annotated[str | None, typer.Option(help="Pattern of the file names, such as 'frame_*.jpg'.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace another run in --out.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; the result does not depend on it.")] = None,
@@ -110,6 +113,8 @@ def analyze(
             overrides.setdefault("crystals", {})["diameter_px"] = diameter
         if save_masks:
             overrides.setdefault("semantic", {})["save_masks"] = True
+        if not labels:
+            overrides["label"] = {"labeller": "none"}
         if instances:
             overrides["given"] = {"path": str(instances)}
         _analyze(folder, out, load_config(config, **overrides), overwrite=overwrite, workers=workers)

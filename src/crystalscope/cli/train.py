@@ -136,3 +136,56 @@ def semantic(
         typer.echo(
             f"Weights: {out / 'semantic.onnx'}, card beside them; analyze --segmenter semantic --weights takes them"
         )
+
+
+@app.command()
+def label(
+    datasets: Annotated[
+        list[Path],
+        typer.Argument(help="Folders with a dataset.toml and labels.csv: file, and 1, 0 or nothing under each label."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for label.onnx, its card, scores and curves.")],
+    start: Annotated[
+        str, typer.Option("--from", help="default, none (from nothing), or the path of an .onnx file with its card.")
+    ] = "default",
+    steps: Annotated[int | None, typer.Option(min=1, help="300 from weights, 2400 from nothing.")] = None,
+    held_back: Annotated[
+        float, typer.Option(min=0.05, max=0.9, help="Share of the pictures for thresholds and test, half each.")
+    ] = 0.3,
+    rehearse: Annotated[
+        int, typer.Option(min=0, help="Rendered pictures learnt along, so that nothing is forgotten.")
+    ] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+) -> None:
+    """Fine-tune the labelling network to a laboratory's own labels.
+
+    The same command goes on with an interrupted training. Then: label --weights OUT/label.onnx.
+    """
+    with errors():
+        from dataclasses import replace
+
+        from crystalscope.errors import MissingExtraError
+
+        try:
+            from crystalscope.learn.label_job import FINE_TUNING, train_label
+            from crystalscope.learn.label_train import LabelSchedule
+        except ImportError as e:
+            raise MissingExtraError(
+                f"expected PyTorch and onnx for a training, {e.name} is missing; pip install 'crystalscope[train]'"
+            ) from e
+        schedule = LabelSchedule() if start == "none" else FINE_TUNING
+        schedule = replace(schedule, seed=seed, steps=schedule.steps if steps is None else steps)
+        with stages() as report:
+            card = train_label(
+                datasets,
+                out,
+                start=None if start == "none" else "label" if start == "default" else start,
+                schedule=schedule,
+                held_back=held_back,
+                rehearse=rehearse,
+                command=shlex.join(["crystalscope", *sys.argv[1:]]),
+                progress=report,
+            )
+        for part in ("training", "test"):
+            typer.echo(f"{part}: mean F1 {card['scores'][part]['macro_f1']:.3f}, by label in scores.csv")
+        typer.echo(f"Weights: {out / 'label.onnx'}, card beside them; crystalscope label --weights takes them")

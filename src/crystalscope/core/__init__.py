@@ -3,6 +3,7 @@
 from crystalscope.core.distribution import Figure, SizeDistribution
 from crystalscope.core.image import FrameRef, Image, ImageSequence, check_pixel_size
 from crystalscope.core.instances import KINDS, FieldOfView, Instances
+from crystalscope.core.labels import LABELS
 from crystalscope.core.particles import (
     FRAME_COLUMNS,
     PARTICLE_COLUMNS,
@@ -14,7 +15,7 @@ from crystalscope.core.particles import (
     ledger_frame,
     particle_frame,
 )
-from crystalscope.core.scene import LABELS, TRUTH_COLUMNS, Scene
+from crystalscope.core.scene import TRUTH_COLUMNS, Scene
 from crystalscope.core.solubility import ConcentrationUnit, SolubilityCurve, SolubilityPoints
 from crystalscope.core.timeline import (
     EVENT_FIELDS,

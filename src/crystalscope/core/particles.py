@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from crystalscope.core.image import check_pixel_size
+from crystalscope.core.labels import LABELS
 from crystalscope.errors import InputError
 
 Unit = Literal["um", "px"]
@@ -84,6 +85,9 @@ FRAME_COLUMNS: tuple[Column, ...] = (
     Column("pixel_size_um", "float64", None, "scale; NaN where none was given"),
     Column("focus", "float64", None, "median edge sharpness of the counted particles in 1/px"),
     Column("coverage", "float64", None, "share of the field covered by what was found, sharp and blurred"),
+    Column(
+        "window_coverage", "float64", None, "share of the field that stays covered over 11 frames; NaN in shorter runs"
+    ),
     Column("n_particles", "int32", None, "particles counted"),
     Column("n_border", "int32", None, "of these, touching the border of the field"),
     Column("n_out_of_focus", "int32", None, "found and not counted: out of focus"),
@@ -164,10 +168,12 @@ def particle_frame(columns: Mapping[str, NDArray[np.generic]], *, pixel_size_um:
 
 
 def ledger_frame(rows: list[dict[str, object]]) -> pd.DataFrame:
-    """Typed ledger from rows; what a row leaves out is NaN, 0 or empty."""
+    """Typed ledger from rows; what a row leaves out is NaN, 0 or empty. Labels follow where a row has any."""
     data: dict[str, object] = {}
     for c in FRAME_COLUMNS:
         default: object = "" if c.dtype == "str" else math.nan if c.dtype.startswith("float") else 0
         values = [r.get(c.name, default) for r in rows]
         data[c.name] = pd.array(values, dtype="str") if c.dtype == "str" else np.array(values, dtype=c.dtype)
+    if any(LABELS[0] in r for r in rows):
+        data |= {name: np.array([r.get(name, math.nan) for r in rows], dtype=np.float64) for name in LABELS}
     return pd.DataFrame(data)

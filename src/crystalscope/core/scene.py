@@ -39,12 +39,6 @@ TRUTH_COLUMNS: tuple[Column, ...] = (
 )
 """Columns of `Scene.truth`; particles.csv has frame, file and particle before them and the unit in the names."""
 
-LABELS = (
-    "object_present", "platelet", "block", "needle", "elongated",
-    "agglomerated", "ufo", "bubble", "droplets", "too_concentrated",
-)  # fmt: skip
-"""The ten labels of a picture, in the order of the contract."""
-
 
 @dataclass(frozen=True, eq=False)
 class Scene:

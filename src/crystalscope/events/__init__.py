@@ -6,6 +6,7 @@ from crystalscope.events.freezing import flag_freezing
 from crystalscope.events.growth import growth_rate_event, leading_lengths
 from crystalscope.events.mszw import MSZW_COLUMNS, ZoneFit, fit_zone_rates, saturation_point, solution_of, zone_widths
 from crystalscope.events.nucleation import NucleationRate, ZoneNucleation, fit_induction_times, fit_zone_widths
+from crystalscope.events.of_run import has_clock, run_events
 from crystalscope.events.pictures import (
     agglomeration_event,
     fouling_event,
@@ -54,6 +55,7 @@ __all__ = [
     "flag_freezing",
     "fouling_event",
     "growth_rate_event",
+    "has_clock",
     "hold_reached_s",
     "induction_sets",
     "lasting_rise",
@@ -63,6 +65,7 @@ __all__ = [
     "picture_lead",
     "presence_events",
     "replicate_scatter",
+    "run_events",
     "saturation_point",
     "solution_of",
     "steady_state_event",

@@ -112,3 +112,45 @@ def static_mask(
     median = np.median(np.stack(frames), axis=0).astype(np.float32)
     static = (covered >= min_share) & cover(median)
     return np.asarray(cv2.dilate(static.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+
+
+def lasting_coverage(covers: NDArray[np.bool_], *, looked: NDArray[np.bool_], window: int = 11) -> NDArray[np.float64]:
+    """Share of the field that stays covered while pictures go by: what sits on the window.
+
+    Parameters
+    ----------
+    covers
+        (n, rows, columns) cells that are covered in each frame.
+    looked
+        (n,) frames that could be analysed; the others do not count.
+    window
+        Frames, about each one, over which a cell must be covered in all but one.
+
+    Returns
+    -------
+    (n,) share of the cells; NaN for frames that could not be analysed, and for all where there are fewer than `window`.
+
+    Notes
+    -----
+    Bias: crystals that settle on the window stay too, which is fouling; in a crowd that covers a share c of the field
+    at random, a share of about 11 c^10 seems to stay (0.1 % at c = 0.4, 1 % at 0.5). A deposit counts from half a
+    window before it is there for long.
+    """
+    out = np.full(len(covers), np.nan)
+    seen = np.flatnonzero(looked)
+    if len(seen) < window:
+        return out
+    shape = covers.shape[1:]
+    total = np.zeros(shape, dtype=np.int32)
+    for i in seen[:window]:
+        total += covers[i]
+    share = np.empty(len(seen))
+    half = window // 2
+    share[: half + 1] = float((total >= window - 1).mean())
+    for k in range(half + 1, len(seen)):
+        last = k + half
+        if last < len(seen):
+            total += covers[seen[last]].astype(np.int32) - covers[seen[last - window]]
+        share[k] = float((total >= window - 1).mean())
+    out[seen] = share
+    return out

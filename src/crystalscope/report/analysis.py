@@ -15,9 +15,11 @@ import pandas as pd
 from crystalscope import __version__
 from crystalscope.config import AnalyzeConfig
 from crystalscope.core import PARTICLE_COLUMNS, Image
+from crystalscope.io.events import read_events
 from crystalscope.io.pictures import file_sha256
 from crystalscope.io.tables import read_table, to_toml, write_text
 from crystalscope.report import pictures, plots
+from crystalscope.report.timeline import event_rows, thumbnails, timeline
 from crystalscope.size import classes, make_distribution
 
 _SHOWN_FAULTS = 200
@@ -89,6 +91,7 @@ def write_report(
         "settings": to_toml(config.model_dump()),
         "hashes": {name: file_sha256(run / name) for name in _SOURCES},
         "plots": _plots(pd.read_csv(run / "sizes.csv"), counted, frames, summary, config),
+        **_happened(run, frames, counted, read_picture, size=size, unit=unit),
     }
     environment = Environment(
         loader=PackageLoader("crystalscope", "report"),
@@ -101,6 +104,20 @@ def write_report(
     style = files("crystalscope").joinpath("report/analysis.css").read_text(encoding="utf-8")
     html = environment.get_template("analysis.html.jinja").render(**context, style=style)
     return write_text(run / "report.html", html)
+
+
+def _happened(
+    run: Path, frames: pd.DataFrame, counted: pd.DataFrame, read: Callable[[str], Image], *, size: str, unit: str
+) -> dict[str, Any]:
+    """What the labels say and what happened: the timeline, its events, and the frames that show them."""
+    labels = pd.read_csv(run / "labels.csv") if (run / "labels.csv").exists() else None
+    happened = read_events(run / "events.json") if (run / "events.json").exists() else []
+    out: dict[str, Any] = {"timeline": "", "thumbnails": [], "events": event_rows(happened)}
+    if np.isfinite(frames["time_s"]).any() and (labels is not None or happened):
+        whole = counted[~counted["touches_border"]]
+        out["timeline"] = timeline(frames, whole, labels, happened, size=size, unit=unit)
+        out["thumbnails"] = thumbnails(happened, read)
+    return out
 
 
 def verdict(summary: dict[str, Any]) -> str:

@@ -52,6 +52,8 @@ class Recipe(Table):
     """Probability of a picture so dense that outlines cover about half of it and more."""
     crowding: Between = (0.5, 1.5)
     """Sum of the outlines of a dense picture over its field."""
+    crowd_most: Positive = 3000.0
+    """Most bodies of a population, expected, that a dense picture is filled with."""
     empty: Share = 0.0
     """Probability of a picture without anything in focus: ghosts, dust and noise only."""
     instrument: dict[str, Draw] = Field(default_factory=dict)
@@ -263,7 +265,7 @@ def _bodies(recipe: Recipe, instrument: Instrument, rng: np.random.Generator) ->
         if crowded and population.body not in _RARE:
             one = np.mean([maker.one(rng).outline.area for _ in range(8)])
             wanted = value(recipe.crowding, rng) * instrument.rows * instrument.columns / len(present)
-            grow = min(wanted / max(one * (count + ghosts), 1.0), 3000.0 / max(count + ghosts, 1.0))
+            grow = min(wanted / max(one * (count + ghosts), 1.0), recipe.crowd_most / max(count + ghosts, 1.0))
             count, ghosts = count * max(grow, 1.0), ghosts * max(grow, 1.0)
         out += place(
             maker, instrument, layout=recipe.layout, depth_px=recipe.depth_px, count=count, ghosts=ghosts, rng=rng

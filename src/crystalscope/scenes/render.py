@@ -109,6 +109,7 @@ def render(
     data, encoded = record(picture, instrument, rng=rng)
     instances, truth, primaries, members = _truth(bodies, instrument, field)
     crystals = truth["in_focus"].astype(bool) & truth["kind"].isin(["crystal", "agglomerate"])
+    overlapping = bool((times_covered(instances.select(crystals.to_numpy(dtype=bool))) > 1).any())
     whole = {
         "coverage": _coverage(instances, field),
         "window_coverage": covered_window,
@@ -121,7 +122,7 @@ def render(
         primaries,
         members,
         population_of(bodies),
-        {**(facts or {}), **whole, **labels_of(truth, coverage=whole["coverage"])},
+        {**(facts or {}), **whole, **labels_of(truth, coverage=whole["coverage"], overlapping=overlapping)},
         encoded,
     )
 
@@ -433,6 +434,14 @@ def population_of(bodies: Sequence[Placed]) -> pd.DataFrame:
         "body_length", "body_width", "body_thickness",
     )  # fmt: skip
     return pd.DataFrame(rows, columns=list(columns))
+
+
+def times_covered(instances: Instances) -> NDArray[np.uint8]:
+    """(rows, columns): how many of the particles cover a pixel."""
+    out = np.zeros(instances.field.shape, dtype=np.uint8)
+    for i, (r0, c0, r1, c1) in enumerate(instances.boxes):
+        out[r0:r1, c0:c1] += instances.crop(i)
+    return out
 
 
 def _coverage(instances: Instances, field: FieldOfView) -> float:

@@ -1,0 +1,1 @@
+"""Benchmarks of the labelling network, and how the shipped one is made."""

@@ -1,0 +1,128 @@
+"""Events of a run of pictures from its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crystalscope.core import Event
+from crystalscope.errors import ReadError
+from crystalscope.events.growth import growth_rate_event
+from crystalscope.events.pictures import (
+    agglomeration_event,
+    fouling_event,
+    oiling_out_events,
+    presence_events,
+    steady_state_event,
+)
+from crystalscope.io.tables import read_table
+
+SHAPES = ("platelet", "block", "needle", "elongated", "agglomerated")
+"""Labels that mean crystals."""
+
+
+def run_events(folder: Path, *, experiment: str | None = None) -> tuple[Event, ...]:
+    """Events that the pictures of a run show.
+
+    Parameters
+    ----------
+    folder
+        Written by `crystalscope analyze` or `crystalscope label`: frames.parquet; labels.csv where pictures were
+        labelled; particles.parquet where they were segmented.
+    experiment
+        Name for the events; None: that of the folder.
+
+    Returns
+    -------
+    Cloud points, induction times and clear points from the label object_present, or from the count of crystals where
+    there are no labels; droplets before crystals where they are labelled; growth rate of the longest crystals, steady
+    state, agglomeration onset and fouling from the particles.
+
+    Raises
+    ------
+    ReadError
+        When the folder is no run, or its pictures have no times or temperatures.
+    """
+    name = folder.name if experiment is None else experiment
+    frames = read_table(folder / "frames.parquet")
+    frames = frames[frames["status"].isin(["ok", "empty"])]
+    if not has_clock(frames):
+        raise ReadError(
+            f"expected times and temperatures of the pictures in {folder}, got none; analyse them with --time-pattern "
+            "and --log"
+        )
+    labels = folder / "labels.csv"
+    thresholds: dict[str, float] = {}
+    if labels.exists():
+        frames = _with_labels(frames, labels, thresholds)
+    column = "object_present" if thresholds else "n_particles"
+    events = presence_events(frames, column=column, threshold=thresholds.get(column, 1.0), experiment=name)
+    if "crystals" in frames.columns and np.isfinite(frames["droplets"]).any():
+        events += oiling_out_events(frames, crystals="crystals", experiment=name)
+    if thresholds and np.isfinite(frames["agglomerated"]).any():
+        events.append(agglomeration_event(frames, column="agglomerated", experiment=name))
+    if "window_coverage" in frames.columns and np.isfinite(frames["window_coverage"]).any():
+        events.append(fouling_event(frames, column="window_coverage", experiment=name))
+    return (*events, *_particle_events(folder, frames, events, name))
+
+
+def has_clock(frames: pd.DataFrame) -> bool:
+    """Whether frames have times and temperatures."""
+    return bool((np.isfinite(frames["time_s"]) & np.isfinite(frames["temperature_c"])).any())
+
+
+def _with_labels(frames: pd.DataFrame, path: Path, thresholds: dict[str, float]) -> pd.DataFrame:
+    """The ledger with confidences, recast so that 0.5 is the threshold in force."""
+    table = pd.read_csv(path)
+    names = [c for c in table.columns if f"is_{c}" in table.columns]
+    if "file" not in table.columns or "object_present" not in names:
+        raise ReadError(
+            f"expected file, object_present and is_object_present in {path}, got {', '.join(table.columns)}; write it "
+            "anew by crystalscope label"
+        )
+    both = [c for c in ("block", "platelet") if c in names]
+    # An outline tells that it is one of the two, not which.
+    compact = table[both].sum(axis=1).clip(upper=1.0) if len(both) == 2 else None
+    for name in names:
+        is_there = table[f"is_{name}"].to_numpy() > 0
+        # The decision counts: by the threshold of the label, whatever it is.
+        table[name] = np.where(is_there, np.clip(table[name], 0.5, 1), np.clip(table[name], 0, 0.499))
+        thresholds[name] = 0.5
+    shapes = [c for c in SHAPES if c in table.columns]
+    if shapes and "droplets" in table.columns:
+        table["crystals"] = table[shapes].max(axis=1)
+        if compact is not None:
+            table["crystals"] = np.fmax(table["crystals"], compact)
+    if "agglomerated" not in names:
+        table["agglomerated"] = np.nan
+    kept = frames.drop(columns=[c for c in names if c in frames.columns])
+    keep = [c for c in table.columns if c == "file" or (c not in kept.columns and not c.startswith("is_"))]
+    return kept.merge(table[keep], on="file", how="left", validate="one_to_one")
+
+
+def _particle_events(folder: Path, frames: pd.DataFrame, seen: Sequence[Event], experiment: str) -> list[Event]:
+    """Growth rate and steady state from the particles of a run."""
+    path = folder / "particles.parquet"
+    if not path.exists():
+        return []
+    names = read_table(path, where="false").columns
+    unit = "um" if "length_um" in names else "px"
+    length, size = f"length_{unit}", f"ecd_{unit}"
+    crystals = read_table(path, columns=["frame", length, size], where="in_focus AND kind = 'crystal'")
+    middle = crystals.groupby("frame")[size].median()
+    frames = frames.assign(**{f"median_{size}": frames["frame"].map(middle)})
+    out = [steady_state_event(frames, size=f"median_{size}", count="n_particles", experiment=experiment)]
+    came = [e for e in seen if e.kind in ("cloud", "induction") and e.status == "reached"]
+    for event in came:
+        gone = [e.lower_s for e in seen if e.kind == "clear" and e.status == "reached" and e.time_s > event.time_s]
+        heated = frames.loc[frames["time_s"] > event.time_s]
+        warm = heated.loc[heated["temperature_c"] > heated["temperature_c"].cummin() + 1.0, "time_s"]
+        ends = [*gone, *warm.head(1).tolist(), float(frames["time_s"].max())]
+        if min(ends) > event.lower_s:
+            rate = growth_rate_event(crystals, frames, size=length, start_s=event.lower_s, end_s=min(ends))
+            out.append(replace(rate, experiment=experiment, cycle=event.cycle))
+    return out
