@@ -72,7 +72,7 @@ def test_distributions_and_a_charge_in_place_of_moments(rng):
     charge = Charge(concentration_g_per_kg=270.0, seeds=Seeds(loading=0.05, median_um=60))
     profile = TemperatureProfile.linear(40, 15, rate_c_per_min=0.2)
     times = np.linspace(0, profile.duration_s, 12)
-    coarse = Numerics(cells=60)
+    coarse = Numerics(cells=40)
     run = simulate(PARACETAMOL, charge, profile, times_s=times, numerics=coarse)
     values = {
         "d50_3_um": run.quantile(0.5) * np.exp(0.01 * rng.normal(size=12)),
