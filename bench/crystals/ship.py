@@ -71,6 +71,8 @@ SECONDS = (
     (4, replace(_LOOK, steps=600, rate=1e-3, seed=7)),
 )
 """Of the second look, with the stage whose pictures it sees; all but the first see guesses of its first look too."""
+AVERAGED = 2
+"""Last stages of either look whose weights are averaged: overlapping beads came at the price of agglomerates."""
 GUESSED = 75
 """Pictures of each set in which the first look guesses."""
 LIMITS = (
@@ -152,10 +154,19 @@ def _told(step: int, parts: dict[str, float]) -> None:
         print(step, " ".join(f"{k} {v:.3f}" for k, v in parts.items()), flush=True)
 
 
+def _averaged(stages: Sequence[Path]) -> dict[str, torch.Tensor]:
+    """Mean weights of the last stages (Wortsman et al., ICML 2022)."""
+    states = [torch.load(stage / "mean.pt", weights_only=True) for stage in stages[-AVERAGED:]]
+    return {
+        k: sum(s[k] for s in states) / len(states) if v.dtype.is_floating_point else v for k, v in states[-1].items()
+    }
+
+
 def ship(run_folder: Path, scores: dict[str, Any], *, notes: Sequence[str]) -> Path:
     """Write the ONNX files and their cards into the package."""
-    net = CrystalNet()
-    net.load_state_dict(torch.load(run_folder / f"stage{len(STAGES) - 1}" / "mean.pt", weights_only=True))
+    net, looked = CrystalNet(), SecondNet()
+    net.load_state_dict(_averaged([run_folder / f"stage{k}" for k in range(len(STAGES))]))
+    looked.load_state_dict(_averaged([run_folder / f"second{k}" for k in range(len(SECONDS))]))
     target = Path(str(resources.files("crystalscope.weights").joinpath("crystals.onnx")))
     card = {
         "name": "crystals",
@@ -164,13 +175,12 @@ def ship(run_folder: Path, scores: dict[str, Any], *, notes: Sequence[str]) -> P
         "data": [asdict(p) for p in PARTS] + [{"name": "spheres", "recipe": "SEM, MIT licence", "weights": SPHERES}],
         "stages": [asdict(s) for s in STAGES],
         "second": [{"stage": stage} | asdict(schedule) for stage, schedule in SECONDS],
+        "averaged": AVERAGED,
         "notes": list(notes),
         "scores": scores,
         "limits": LIMITS,
         "licence": "BSD-3-Clause",
     }
-    looked = SecondNet()
-    looked.load_state_dict(torch.load(run_folder / f"second{len(SECONDS) - 1}" / "mean.pt", weights_only=True))
     about = {"name": "crystals-second", "of": target.name, "licence": card["licence"]}
     export_second(looked, second_path(target), card=about)
     return export_crystals(net, target, card=card)

@@ -38,7 +38,7 @@ _LARGE = 120.0
 _SLENDER, _AGAIN = 3.0, 3
 """Length over width from which a body is looked at again, and how often: a needle's box was found too short or too
 long, and each look sees on from where the last one ended."""
-_NEEDLE, _LENIENT = 4.0, 0.75
+_NEEDLE, _LENIENT = 4.0, 0.65
 """Length over width from which a body's score is raised to this power."""
 
 
