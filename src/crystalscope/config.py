@@ -154,8 +154,8 @@ class FocusConfig(Table):
     max_edge_share: NonNegative = 0.2
     """A particle is in focus while its edge is at most max_edge_px + max_edge_share * ECD px wide: what blurs
     a small particle beyond measuring leaves a large one measurable."""
-    max_edge_limit_px: Positive = 16.5
-    """Edges wider than this are out of focus at any size (the measure ends at 17 px)."""
+    max_edge_limit_px: Positive = 17.7
+    """Edges wider than this are out of focus at any size (the measure ends little beyond)."""
 
 
 class CrystalsConfig(Table):

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crystalscope.config import AnalyzeConfig
+from crystalscope.config import AnalyzeConfig, CrystalsConfig
 from crystalscope.learn.samples import Truth
 from crystalscope.segment.crystals import CrystalsSegmenter
 from crystalscope.segment.layout import normalised
@@ -35,7 +35,8 @@ def with_guesses(truths: Sequence[Truth], weights: Path) -> list[Truth]:
     weights
         The network's ONNX file.
     """
-    segmenter = CrystalsSegmenter(AnalyzeConfig(crystals={"weights": str(weights), "least_score": LEAST_SCORE}))
+    config = CrystalsConfig(weights=str(weights), least_score=LEAST_SCORE)
+    segmenter = CrystalsSegmenter(AnalyzeConfig(crystals=config))
     out = []
     for truth in truths:
         real = [k for k in range(len(truth.outlines)) if truth.use[k] >= 0]
