@@ -18,7 +18,19 @@ from crystalscope.segment.base import Segmentation, widest_edges, with_sharpness
 from crystalscope.segment.decode import candidates, distinct, draw, largest_part
 from crystalscope.segment.engines import open_network
 from crystalscope.segment.layout import STRIDES, levels_of_grey, normalised
-from crystalscope.segment.masks import Mask, box_of, is_slender, suppressed, to_instances, trimmed, unscaled, within
+from crystalscope.segment.masks import (
+    Mask,
+    box_of,
+    extents_of,
+    is_slender,
+    may_share,
+    shared_pixels,
+    suppressed,
+    to_instances,
+    trimmed,
+    unscaled,
+    within,
+)
 from crystalscope.segment.patches import Pyramid, mask_of
 from crystalscope.segment.second import load_second, second_path
 from crystalscope.weights import read_card, weights_path
@@ -40,6 +52,8 @@ _SLENDER, _AGAIN = 3.0, 3
 long, and each look sees on from where the last one ended."""
 _NEEDLE, _LENIENT = 4.0, 0.65
 """Length over width from which a body's score is raised to this power."""
+_INSIDE, _EDGED = 0.85, 1.5
+"""Share of a slender body that lies in a larger one, and how much larger, so that it may be that one's edge."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +143,7 @@ class CrystalsSegmenter:
             slender = [is_slender(m, _SLENDER) for m in looked]
             again = self._looked_at(pyramid, [m for m, far in zip(looked, slender, strict=True) if far])
             looked = [m for m, far in zip(looked, slender, strict=True) if not far] + again
-        judged = [replace(m, score=_belief(m)) for m in looked]
+        judged = [replace(m, score=s) for m, s in zip(looked, _beliefs(looked), strict=True)]
         return suppressed([m for m in judged if m.score >= self.config.crystals.least_score])
 
     def _looked_at(self, pyramid: Pyramid, masks: list[Mask]) -> list[Mask]:
@@ -170,13 +184,26 @@ class CrystalsSegmenter:
         return suppressed(kept)
 
 
-def _belief(mask: Mask) -> float:
-    """What both looks say of a body: they must agree, so that their geometric mean counts.
+def _beliefs(masks: list[Mask]) -> list[float]:
+    """What both looks say of each body: they must agree, so that their geometric mean counts.
 
-    A needle's IoU falls with every pixel across that its mask is off, and with it what the looks expect; it is raised.
+    A needle's IoU falls with every pixel across that its mask is off, and with it what the looks expect; it is raised,
+    unless the needle lies within a surer body that is none: it may be that one's edge.
     """
-    mean = math.sqrt(mask.score * mask.quality)
-    return mean**_LENIENT if is_slender(mask, _NEEDLE) else mean
+    means = [math.sqrt(m.score * m.quality) for m in masks]
+    slender = [is_slender(m, _NEEDLE) for m in masks]
+    extents = extents_of(masks)
+    out = []
+    for k, mask in enumerate(masks):
+        edge = slender[k] and any(
+            not slender[n]
+            and means[n] > means[k]
+            and masks[n].area > _EDGED * mask.area
+            and shared_pixels(mask, masks[n]) >= _INSIDE * mask.area
+            for n in np.flatnonzero(may_share(extents[k], extents) >= _INSIDE * mask.area)
+        )
+        out.append(means[k] ** _LENIENT if slender[k] and not edge else means[k])
+    return out
 
 
 SMALLEST_PX, LARGEST_PX = 10.0, 600.0
