@@ -37,7 +37,7 @@ def strangest_particles(table: pd.DataFrame, run: RunPictures | None, source: Pa
     RGB, see `report.impurity.strangest`.
     """
     chosen = table.sort_values("score", ascending=False, kind="stable").head(limit).reset_index(drop=True)
-    tiles: list[tuple[NDArray[np.uint8], NDArray[np.uint8] | None, float, bool]] = [None] * len(chosen)  # type: ignore[list-item]
+    tiles: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8] | None, float, bool]] = {}
     for file, rows in chosen.groupby("file", sort=False):
         if run is None:
             image = Image(read_picture(source / str(file)).data)
@@ -57,7 +57,7 @@ def strangest_particles(table: pd.DataFrame, run: RunPictures | None, source: Pa
             mask = np.zeros(crop.shape[:2], np.uint8)
             mask[r0 - a : r1 - a, c0 - b : c1 - b] = instances.crop(i)
             tiles[k] = (crop, mask, float(rows.at[k, "score"]), rows.at[k, "is_impurity"] == 1)
-    return strangest(tiles)
+    return strangest([tiles[k] for k in range(len(chosen))])
 
 
 def hottest_frames(

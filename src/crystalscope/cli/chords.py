@@ -117,12 +117,12 @@ def invert(
             raise ConfigError(f"expected --choose cross-validation or l-curve, got {choose!r}")
         chords, notes = read_probe(probe, name=table, start_s=start, end_s=end)
         given: Any = {"shape": shape, "ratio": ratio, "orientation": orientation}
+        settings: Any = {"choose": choose, "family": family}
         with stages() as report:
             found = invert_chords(
                 chords,
                 ChordModel(**given),
-                choose=choose,  # type: ignore[arg-type]
-                family=family,  # type: ignore[arg-type]
+                **settings,
                 relative_noise=noise,
                 replicates=replicates,
                 level=level,

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from crystalscope.cli.common import errors, stages
+from crystalscope.errors import MissingExtraError
 
 app = typer.Typer(
     help="Train networks on one's own outlines (extra `train`).",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@contextmanager
+def learning() -> Iterator[None]:
+    """Imports of what learns; without the extra an error that says so."""
+    try:
+        yield
+    except ImportError as e:
+        raise MissingExtraError(
+            f"expected PyTorch and onnx for a training, {e.name} is missing; pip install 'crystalscope[train]'"
+        ) from e
 
 
 @app.callback()
@@ -48,15 +62,9 @@ def crystals(
     with errors():
         from dataclasses import replace
 
-        from crystalscope.errors import MissingExtraError
-
-        try:
+        with learning():
             from crystalscope.learn.job import FINE_TUNING, train_crystals
             from crystalscope.learn.train import Schedule
-        except ImportError as e:
-            raise MissingExtraError(
-                f"expected PyTorch and onnx for a training, {e.name} is missing; pip install 'crystalscope[train]'"
-            ) from e
         from_nothing = start == "none"
         schedule = Schedule() if from_nothing else FINE_TUNING
         schedule = replace(schedule, seed=seed, steps=schedule.steps if steps is None else steps)
@@ -105,17 +113,13 @@ def semantic(
     The same command goes on with an interrupted training. Then: analyze --segmenter semantic --weights FILE.onnx.
     """
     with errors():
-        from crystalscope.errors import ConfigError, MissingExtraError
+        from crystalscope.errors import ConfigError
 
         if encoder not in ("compact", "resnet50"):
             raise ConfigError(f"expected the encoder compact or resnet50, got {encoder!r}")
-        try:
+        with learning():
             from crystalscope.learn.semantic_job import train_semantic
             from crystalscope.learn.semantic_train import SemanticSchedule
-        except ImportError as e:
-            raise MissingExtraError(
-                f"expected PyTorch and onnx for a training, {e.name} is missing; pip install 'crystalscope[train]'"
-            ) from e
         with stages() as report:
             card = train_semantic(
                 datasets,
@@ -164,15 +168,9 @@ def label(
     with errors():
         from dataclasses import replace
 
-        from crystalscope.errors import MissingExtraError
-
-        try:
+        with learning():
             from crystalscope.learn.label_job import FINE_TUNING, train_label
             from crystalscope.learn.label_train import LabelSchedule
-        except ImportError as e:
-            raise MissingExtraError(
-                f"expected PyTorch and onnx for a training, {e.name} is missing; pip install 'crystalscope[train]'"
-            ) from e
         schedule = LabelSchedule() if start == "none" else FINE_TUNING
         schedule = replace(schedule, seed=seed, steps=schedule.steps if steps is None else steps)
         with stages() as report:
