@@ -61,7 +61,7 @@ def configuration() -> str:
         "# Configuration",
         "",
         "`crystalscope analyze --config FILE.toml` reads these tables; unknown keys are refused. The resolved settings",
-        "stand in RUN/run.toml. `segmenter` (default `threshold`) stands outside the tables.",
+        "stand in RUN/run.toml. `segmenter` (default `crystals`) stands outside the tables.",
     ]
     for table, field in AnalyzeConfig.model_fields.items():
         model = field.annotation
