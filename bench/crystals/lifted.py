@@ -29,7 +29,6 @@ from torch.nn import functional
 
 from bench.crystals.evaluate import read_set, scores_of
 from crystalscope.config import load_config
-from crystalscope.core import Instances
 from crystalscope.learn.export import export_crystals, export_second
 from crystalscope.learn.net import FINE, PYRAMID, Conv, CrystalNet
 from crystalscope.learn.samples import Target, Truth, batches, load_truth
@@ -39,7 +38,7 @@ from crystalscope.prepare import Prepared
 from crystalscope.segment.base import Segmentation
 from crystalscope.segment.crystals import CrystalsSegmenter
 from crystalscope.segment.layout import SLENDER, levels_of_grey, normalised
-from crystalscope.segment.masks import Mask, suppressed
+from crystalscope.segment.masks import Mask, suppressed, to_instances, trimmed, within
 from crystalscope.segment.second import second_path
 
 BINS = 8
@@ -160,7 +159,7 @@ class OneLook(CrystalsSegmenter):
     """The network as it is taken, without its second look."""
 
     def _judged(self, grey: NDArray[np.float32], masks: list[Mask]) -> list[Mask]:
-        return suppressed([m for m in masks if m.score >= self.config.crystals.least_score])
+        return suppressed([m for m in masks if m.score >= self.least])
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,31 +180,33 @@ class LiftedSegmenter:
         padded = cv2.copyMakeBorder(grey, 0, -rows % 64, 0, -columns % 64, cv2.BORDER_REPLICATE)
         with torch.no_grad():
             soft = torch.sigmoid(self.net(torch.from_numpy(padded)[None, None]))[0].numpy()
-        found: list[tuple[float, NDArray[np.bool_]]] = []
+        found = []
         for channel in soft:
-            n, labels, stats, _ = cv2.connectedComponentsWithStats((channel > self.threshold).astype(np.uint8))
-            found += [
-                (float(channel[labels == k].mean()), self._grown(labels == k, (rows, columns)))
-                for k in range(1, n)
-                if stats[k, cv2.CC_STAT_AREA] >= 4
-            ]
-        kept: list[tuple[float, NDArray[np.bool_]]] = []
-        for score, mask in sorted(found, key=lambda f: -f[0]):
-            if mask.any() and all((mask & m).sum() < 0.5 * (mask | m).sum() for _, m in kept):
-                kept.append((score, mask))
-        instances = Instances.from_masks([m for _, m in kept], field=picture.field, score=[s for s, _ in kept])
-        return Segmentation(instances)
+            _n, labels, stats, _ = cv2.connectedComponentsWithStats((channel > self.threshold).astype(np.uint8))
+            for k, (c0, r0, width, height, area) in enumerate(stats[1:], start=1):
+                if area < 4:
+                    continue
+                part = (slice(r0, r0 + height), slice(c0, c0 + width))
+                core = labels[part] == k
+                found.append(self._grown(core, int(r0), int(c0), float(channel[part][core].mean())))
+        # The maps reach beyond the picture, and bodies grow.
+        inside = np.pad(picture.field.mask(), ((0, 80), (0, 80)))
+        whole = [m for m in (within(f, inside) for f in found) if m is not None]
+        return Segmentation(to_instances(suppressed(whole), picture.field))
 
     @staticmethod
-    def _grown(core: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    def _grown(core: NDArray[np.bool_], r0: int, c0: int, score: float) -> Mask:
+        """A core with what was taken off it, in px of the picture."""
         contours, _ = cv2.findContours(core.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         _, (a, b), _ = cv2.minAreaRect(np.concatenate(contours)[:, 0])
-        width = (min(a, b) + 1) * STRIDE
-        margin = min(max(0.15 / 0.7 * width, 1.0), 4.0)
+        margin = round(min(max(0.15 / 0.7 * (min(a, b) + 1) * STRIDE, 1.0), 4.0))
         large = cv2.resize(core.astype(np.uint8), None, fx=STRIDE, fy=STRIDE, interpolation=cv2.INTER_NEAREST)
-        size = 2 * round(margin) + 1
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-        return cv2.dilate(large, kernel)[: shape[0], : shape[1]] > 0
+        # Growth beyond the first row or column of the picture is cut off.
+        top, left = min(margin, STRIDE * r0), min(margin, STRIDE * c0)
+        large = np.pad(large, ((top, margin), (left, margin)))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+        crop, r, c = trimmed(cv2.dilate(large, kernel), STRIDE * r0 - top, STRIDE * c0 - left)
+        return Mask(r, c, crop, score, 0, 0.0, 0.0)
 
 
 def main() -> None:
@@ -219,6 +220,7 @@ def main() -> None:
     score = actions.add_parser("score")
     score.add_argument("folder", type=Path)
     score.add_argument("sets", nargs="+", help="NAME=FOLDER")
+    score.add_argument("--first", type=int, default=12, help="pictures of each set")
     args = parser.parse_args()
     if args.action == "train":
         truths = [t for f in args.datasets for t in load_truth(f)]
@@ -230,13 +232,16 @@ def main() -> None:
     net.load_state_dict(torch.load(args.folder / "lifted.pt", weights_only=True))
     slots = {"weights": str(args.folder / "slots.onnx")}
     designs: list[tuple[str, list[Any]]] = [
-        ("slots", [OneLook(load_config(crystals=slots | {"least_score": s})) for s in (0.15, 0.3, 0.45)]),
+        ("slots", [OneLook(load_config(crystals=slots | {"least_score": s})) for s in (0.3, 0.45)]),
         ("lifted", [LiftedSegmenter(net.eval(), threshold) for threshold in (0.35, 0.5, 0.65)]),
     ]
     for given in args.sets:
         name, _, folder = given.partition("=")
+        readers, truth = read_set(Path(folder), "*")
+        names = list(readers)[: args.first]
+        pair = {n: readers[n] for n in names}, {n: truth[n] for n in names}
         for design, segmenters in designs:
-            scores, _ = max((scores_of(s, *read_set(Path(folder), "*")) for s in segmenters), key=lambda r: r[0]["f1"])
+            scores, _ = max((scores_of(s, *pair) for s in segmenters), key=lambda r: r[0]["f1"])
             kept = {k: scores[k] for k in ("f1", "precision", "recall", "AP50:95", "crystal_iou", "found", "whole")}
             print(name, design, json.dumps({k: round(float(v), 3) for k, v in kept.items()}), flush=True)
 

@@ -1,11 +1,13 @@
 """Makes the shipped labelling network, in stages that go on where they stopped.
 
-python -m bench.label.ship data --out DIR [--pictures 350] [--seed 3001] [--part 0 --parts 2]
+python -m bench.label.ship data --out DIR [--pictures 500] [--seed 3001] [--part 0 --parts 2]
+python -m bench.label.ship sets SET [SET ...] --out DIR
 python -m bench.label.ship head --out DIR
-python -m bench.label.ship train --out DIR [--steps 900]
+python -m bench.label.ship train --out DIR [--steps 3000]
 python -m bench.label.ship card --out DIR
 
-Pictures are those of `learn.label_data.recipes`, rendered; every twelfth is for validation. `head` trains what follows
+Pictures are those of `learn.label_data.recipes`, rendered, and those of the sets of `bench.crystals.ship data`; every
+twelfth is for validation. `head` trains what follows
 the encoder of `crystals` while that rests, `train` both, `card` sets calibration and thresholds and writes label.onnx.
 """
 
@@ -15,6 +17,7 @@ import argparse
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -22,7 +25,7 @@ import torch
 
 from crystalscope import __version__
 from crystalscope.learn.export import load_onnx
-from crystalscope.learn.label_data import LabelPicture, load_pictures, rendered, save_pictures
+from crystalscope.learn.label_data import LabelPicture, load_pictures, pictures_of_set, rendered, save_pictures
 from crystalscope.learn.label_job import LabelParts, finished
 from crystalscope.learn.label_net import LabelNet, export_labels, load_encoder
 from crystalscope.learn.label_train import HeadSchedule, LabelSchedule, train_head, train_labels
@@ -46,19 +49,31 @@ def make_data(out: Path, *, pictures: int, seed: int, part: int, parts: int) -> 
             print(file, flush=True)
 
 
+def take_sets(out: Path, sets: Sequence[Path]) -> None:
+    """Bring rendered sets in."""
+    for folder in sets:
+        file = out / "data" / f"{folder.name}.npz"
+        if not file.exists():
+            print(save_pictures(file, list(pictures_of_set(folder))), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("data", "head", "train", "card"))
+    parser.add_argument("stage", choices=("data", "sets", "head", "train", "card"))
+    parser.add_argument("sets", nargs="*", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--pictures", type=int, default=350)
+    parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--seed", type=int, default=3001)
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--head-steps", type=int, default=HeadSchedule().steps)
     args = parser.parse_args()
     if args.stage == "data":
         make_data(args.out, pictures=args.pictures, seed=args.seed, part=args.part, parts=args.parts)
+        return
+    if args.stage == "sets":
+        take_sets(args.out, args.sets)
         return
     begun = time.monotonic()
     learn, check = pictures_of(args.out)

@@ -167,8 +167,8 @@ class CrystalsConfig(Table):
     """By onnxruntime in 32 bit, or by OpenVINO (extra `openvino`) in 32 or 16 bit: part of the result."""
     diameter_px: Positive | None = None
     """Typical diameter of the particles; None: estimated from pictures of the run."""
-    least_score: Annotated[float, Field(gt=0, lt=1)] = 0.45
-    """Particles below this confidence are left out."""
+    least_score: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Particles below this confidence are left out; None: what the card of the weights says, else 0.45."""
 
 
 class SemanticConfig(Table):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from crystalscope import __version__
-from crystalscope.config import AnalyzeConfig
+from crystalscope.config import AnalyzeConfig, CrystalsConfig
 from crystalscope.core import Image
 from crystalscope.datasets import Dataset, open_dataset, split_dataset, write_scenes
 from crystalscope.errors import InputError
@@ -28,6 +28,7 @@ from crystalscope.learn.plots import write_curve, write_overlays
 from crystalscope.learn.samples import Truth, describe, load_truth
 from crystalscope.learn.train import Schedule, schedule_card, train, train_second
 from crystalscope.scenes import preset, scenes_of
+from crystalscope.score import Pair, matched
 from crystalscope.segment.crystals import CrystalsSegmenter
 from crystalscope.segment.second import second_path
 from crystalscope.weights import weights_path
@@ -42,6 +43,9 @@ SECOND_TUNING = replace(SECOND, steps=200, rate=3e-4, sizes=(256, 320, 448))
 _OWN_SHARE = 0.65
 """Of the samples; the others are rehearsed."""
 _REHEARSED = "varied"
+_LIMITS = tuple(np.arange(0.3, 0.76, 0.05).round(2))
+_ASKED = 40
+"""Pictures at most on which the least score is chosen."""
 _CHECKED = 10
 """Rendered pictures that are not learnt, on which is measured what was forgotten."""
 _REHEARSAL_SEED = 900_000
@@ -87,7 +91,8 @@ def train_crystals(
     rehearse
         Rendered pictures that are learnt along, so that what the network knew is not forgotten. 0: none.
     least_score
-        Score from which a particle counts where scores are measured; None: that of the settings.
+        Confidence from which a particle counts; None: the one that serves the weights it starts from best on the
+        pictures to be learnt, which these have not seen. What people outline differs: some leave out what is hazy.
     command
         As given by the user, for the card.
     progress
@@ -106,13 +111,10 @@ def train_crystals(
     """
     report = progress or (lambda _what, _done, _of: None)
     begun = time.monotonic()
-    settings = AnalyzeConfig().crystals
-    if least_score is not None:
-        settings = settings.model_copy(update={"least_score": least_score})
     base = None if start is None else weights_path(start)
     net = None if base is None else load_onnx(base)
     own: list[Truth] = []
-    held = Held({}, {})
+    held, seen = Held({}, {}), Held({}, {})
     named = []
     for folder in datasets:
         data = open_dataset(folder)
@@ -121,10 +123,17 @@ def train_crystals(
         own += load_truth(data, files=learnt)
         held.pictures.update(kept.pictures)
         held.truth.update(kept.truth)
+        to_learn = _held(data, sorted(learnt))
+        seen.pictures.update(to_learn.pictures)
+        seen.truth.update(to_learn.truth)
     known, checked = list[Truth](), Held({}, {})
     if rehearse:
         known, checked = _rehearsal(out / "rehearsal", rehearse, seed=schedule.seed, report=report)
     mixed = _mixed(own, known)
+    if base is not None and least_score is None:
+        report("confidence from which a particle counts", 0, None)
+        least_score = chosen_limit(base, seen)
+    settings = CrystalsConfig(least_score=least_score)
     before: dict[str, Any] = {}
     found_before: dict[str, Annotated] = {}
     if base is not None:
@@ -160,7 +169,7 @@ def train_crystals(
         "schedule": schedule_card(schedule),
         "second": schedule_card(again),
         "seed": schedule.seed,
-    }
+    } | ({} if least_score is None else {"least_score": least_score})
     export_crystals(trained, file, card=card)
     export_second(looked, second_path(file), card={"name": "crystals-second", "of": file.name})
     after, found_after = _scores(file, settings, held, checked)
@@ -184,12 +193,44 @@ def _mixed(own: list[Truth], known: list[Truth]) -> list[Truth]:
 
 def divided(data: Dataset, *, held_back: float, seed: int) -> tuple[set[str], Held]:
     """Files of a dataset to learn, and the frames that are held back; see `divided_names`."""
+    learn, kept = divided_names(data, data.truth(), held_back=held_back, seed=seed)
+    return learn, _held(data, kept)
+
+
+def _held(data: Dataset, names: Sequence[str]) -> Held:
     truth = data.truth()
-    learn, kept = divided_names(data, truth, held_back=held_back, seed=seed)
     place = {n: i for i, n in enumerate(data.frames["file"].astype(str))}
-    named = {f"{data.manifest.name}/{n}": n for n in kept}
+    named = {f"{data.manifest.name}/{n}": n for n in names}
     pictures: dict[str, Callable[[], Image]] = {k: partial(data.read, place[n]) for k, n in named.items()}
-    return learn, Held(pictures, {k: truth[n] for k, n in named.items()})
+    return Held(pictures, {k: truth[n] for k, n in named.items()})
+
+
+def chosen_limit(weights: Path, seen: Held) -> float | None:
+    """The confidence of the highest F1 (smoothed over its neighbours), or None where nothing is found or outlined.
+
+    Parameters
+    ----------
+    weights
+        Of the network, which has not learnt the pictures.
+    seen
+        Pictures and their truth; of many, some.
+    """
+    names = list(seen.truth)[:: max(1, len(seen.truth) // _ASKED)]
+    truth = {n: seen.truth[n] for n in names}
+    segmenter = CrystalsSegmenter(AnalyzeConfig(crystals=CrystalsConfig(weights=str(weights), least_score=_LIMITS[0])))
+    _, found = evaluate(segmenter, seen.pictures, truth)
+    scores, outlined = [], sum(int((~t.ignore).sum()) for t in truth.values())
+    for limit in _LIMITS:
+        hits = said = 0
+        for name, own in found.items():
+            pair = Pair(own.instances.select(own.instances.score >= limit), truth[name].instances, truth[name].ignore)
+            _, which, wrong, _ = matched(pair, threshold=0.5)
+            hits, said = hits + len(which), said + len(which) + len(wrong)
+        scores.append(2 * hits / max(said + outlined, 1))
+    if not max(scores):
+        return None
+    smooth = np.convolve(np.pad(scores, 1, mode="edge"), np.full(3, 1 / 3), mode="valid")
+    return float(_LIMITS[int(np.argmax(smooth))])
 
 
 def divided_names(

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from crystalscope.core import LABELS, Scene
+from crystalscope.core import LABELS, Instances, Scene
+from crystalscope.datasets import open_dataset
+from crystalscope.io.coco import read_coco
 from crystalscope.io.pictures import to_grey
 from crystalscope.label.seen import CELL, resized
 from crystalscope.scenes import Recipe, preset
@@ -55,11 +58,35 @@ def label_picture(scene: Scene) -> LabelPicture:
     """A rendered picture with its labels, cell by cell too."""
     grey = resized(to_grey(np.asarray(scene.image.data), bits=16))
     labels = np.array([scene.frame[name] for name in LABELS], dtype=np.float32)
-    return LabelPicture(scene.image.source, grey.astype(np.float16), labels, _cells(scene, grey.shape))
+    cells = _cells(scene.instances, scene.truth, grey.shape)
+    return LabelPicture(scene.image.source, grey.astype(np.float16), labels, cells)
 
 
-def _cells(scene: Scene, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    found, truth = scene.instances, scene.truth
+def pictures_of_set(folder: Path) -> Iterator[LabelPicture]:
+    """Pictures of a rendered set (`crystalscope scenes render`) with their labels, cell by cell too."""
+    data = open_dataset(folder)
+    rows = pd.read_csv(folder / "particles.csv")
+    rows = rows[rows["parent"] == 0].rename(columns=lambda c: str(c).removesuffix("_um").removesuffix("_px"))
+    scale = data.manifest.pixel_size_um or 1.0
+    # Labels ask for one length only.
+    rows["feret_min"] /= scale
+    by_file = dict(list(rows.groupby("file")))
+    outlines = {a.file_name.rpartition("/")[2]: a for a in read_coco(folder / data.manifest.annotations)}
+    for i, frame in enumerate(data.frames.to_dict("records")):
+        name = str(frame["file"])
+        grey = resized(to_grey(np.asarray(data.read(i).data), bits=16))
+        cells = np.full((len(MAPS), grey.shape[0] // CELL, grey.shape[1] // CELL), IGNORED, dtype=np.uint8)
+        seen, truth = outlines[name.rpartition("/")[2]].instances, by_file.get(name.rpartition("/")[2], rows[:0])
+        if len(seen) == len(truth):
+            cells = _cells(seen, truth.reset_index(drop=True), grey.shape)
+            if frame["look"] == "flow-cell":
+                # The set does not tell which part of the picture is lit.
+                cells[-1] = IGNORED
+        labels = np.array([frame[n] for n in LABELS], dtype=np.float32)
+        yield LabelPicture(f"{folder.name}/{name}", grey.astype(np.float16), labels, cells)
+
+
+def _cells(found: Instances, truth: pd.DataFrame, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     size = (shape[0] // CELL, shape[1] // CELL)
     yes = np.zeros((len(MAPS), *size), dtype=np.uint8)
     open_ = np.zeros(yes.shape, dtype=bool)

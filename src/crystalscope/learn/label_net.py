@@ -1,4 +1,4 @@
-"""The network of the ten labels: what `crystals` sees, and a map for every label, pooled."""
+"""The network of the ten labels: the first layers of `crystals`, and a map for every label, pooled."""
 
 from __future__ import annotations
 
@@ -17,17 +17,39 @@ from crystalscope.errors import ReadError
 from crystalscope.io.tables import write_json
 from crystalscope.label.network import FORMAT_VERSION, TASK
 from crystalscope.label.seen import CELL
-from crystalscope.learn.net import PYRAMID, Conv, CrystalNet
-from crystalscope.segment.layout import CHANNELS, KIND_COUNT, SLOTS, STRIDES
+from crystalscope.learn.net import FINE, WIDTHS, Block, Conv
 
-_EACH = PYRAMID + 2 * KIND_COUNT + 2
-"""Channels that a level of `crystals` gives: features; score by kind, compact and slender; length to width, width."""
-SLIM, WIDTH = 128, 96
+BLOCKS = (1, 1, 2, 2, 1)
+"""Of each stage: fewer than `crystals` has, for speed."""
+STRIDES = (4, 8, 16, 32, 64)
+WIDTH = 96
 _SHARP = 4.0
 """Of the soft maximum over the cells: bodies of equal evidence add little, background adds next to nothing."""
 _COVER = LABELS.index("too_concentrated")
 _STEEP, _LIMIT = 25.0, 0.40
 """Logit per share of the field covered, and the share at which it is 0: what the rule calls too concentrated."""
+
+
+class Trunk(nn.Module):
+    """Stages at strides 4 to 64; names and shapes are those of `crystals`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = Conv(1, FINE, stride=2, norm=False)
+        before = (FINE, *WIDTHS)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                Conv(before[k], width, stride=2, norm=False), *(Block(width, norm=False) for _ in range(BLOCKS[k]))
+            )
+            for k, width in enumerate(WIDTHS)
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        y, out = self.fine(x), []
+        for stage in self.stages:
+            y = stage(y)
+            out.append(y)
+        return out
 
 
 class LabelNet(nn.Module):
@@ -40,21 +62,13 @@ class LabelNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunk = CrystalNet(norm=False)
-        # Masks are not asked for.
-        del self.trunk.proto_coarse, self.trunk.proto_fine, self.trunk.proto
-        channels = _EACH * len(STRIDES)
+        self.trunk = Trunk()
+        channels = sum(WIDTHS)
         # The features of a network without norms have scales of their own, which are evened out first.
         self.mean = nn.Parameter(torch.zeros(1, channels, 1, 1), requires_grad=False)
         self.spread = nn.Parameter(torch.ones(1, channels, 1, 1), requires_grad=False)
-        self.slim = nn.Conv2d(channels, SLIM, 1)
-        self.head = nn.Sequential(
-            nn.SiLU(),
-            Conv(SLIM, WIDTH, norm=False),
-            nn.Dropout2d(0.1),
-            Conv(WIDTH, WIDTH, norm=False),
-            nn.Dropout2d(0.1),
-        )
+        self.slim = nn.Conv2d(channels, WIDTH, 1)
+        self.head = nn.Sequential(nn.SiLU(), Conv(WIDTH, WIDTH, norm=False), nn.Dropout2d(0.1))
         self.out = nn.Conv2d(WIDTH, len(LABELS) + 1, 1)
         nn.init.normal_(self.out.weight, std=0.01)
         with torch.no_grad():
@@ -69,36 +83,18 @@ class LabelNet(nn.Module):
         return self.answers(self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
-        """What `crystals` sees on cells of 16 x 16 px: (n, 300, rows, columns), all of its levels."""
-        trunk = self.trunk
-        y = trunk.fine(x)
-        seen = []
-        for stage in trunk.stages:
-            y = stage(y)
-            seen.append(y)
-        levels = [lateral(f) for lateral, f in zip(trunk.lateral, seen, strict=True)]
-        for k in range(len(levels) - 2, -1, -1):
-            levels[k] = levels[k] + functional.interpolate(levels[k + 1], size=levels[k].shape[-2:], mode="nearest")
-        size = seen[2].shape[-2:]
-        out = []
-        for level, stride in zip(levels, STRIDES, strict=True):
-            each = self._level(level)
-            if stride < CELL:
-                out.append(functional.max_pool2d(each, CELL // stride))
-            else:
-                out.append(functional.interpolate(each, size=size, mode="nearest"))
-        return torch.cat(out, dim=1)
-
-    def _level(self, level: Tensor) -> Tensor:
-        """Features of a level, and what it says of bodies: score by kind, proportions."""
-        h = self.trunk.head(level)
-        slots = self.trunk.out(h).unflatten(1, (SLOTS, CHANNELS))
-        score = torch.sigmoid(slots[:, :, :1])
-        kinds = score * torch.softmax(slots[:, :, CHANNELS - KIND_COUNT :], dim=2)
-        slender, compact = kinds[:, :-1].amax(1), kinds[:, -1]
-        stretch = (score * (slots[:, :, 3:4] - slots[:, :, 4:5])).amax(1)
-        width = (score * slots[:, :, 4:5]).amax(1)
-        return torch.cat([h, slender, compact, stretch, width], dim=1)
+        """What the stages see, on cells of 16 x 16 px: (n, 448, rows, columns)."""
+        seen = self.trunk(x)
+        size = seen[STRIDES.index(CELL)].shape[-2:]
+        return torch.cat(
+            [
+                functional.max_pool2d(y, CELL // stride)
+                if stride < CELL
+                else functional.interpolate(y, size=size, mode="nearest")
+                for y, stride in zip(seen, STRIDES, strict=True)
+            ],
+            dim=1,
+        )
 
     def answers(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of pictures and of cells from `features`."""

@@ -21,9 +21,10 @@ from torch.nn import functional
 
 from crystalscope.core import LABELS
 from crystalscope.errors import InputError
-from crystalscope.label.seen import levelled
+from crystalscope.label.seen import CELL, levelled
 from crystalscope.learn.label_data import IGNORED, LabelPicture
 from crystalscope.learn.label_net import ENCODER, LabelNet
+from crystalscope.scenes.labels import crowded
 
 Note = Callable[[int, dict[str, float]], None]
 _COVER = LABELS.index("too_concentrated")
@@ -155,7 +156,7 @@ def train_labels(
         for group in optimiser.param_groups:
             group["lr"] = _rate(step, schedule) * group["part"]
         pictures = _chosen(learn, orders, schedule, step)
-        x, labels, cells = batch_of(pictures, rng=np.random.default_rng([schedule.seed, step]))
+        x, labels, cells = batch_of(pictures, rng=np.random.default_rng([schedule.seed, step]), cut=True)
         logits, maps = net(x)
         loss, parts = label_loss(logits, maps, labels, cells, weight=schedule.cells)
         optimiser.zero_grad(set_to_none=True)
@@ -298,12 +299,15 @@ def _chosen(
 
 
 def batch_of(
-    pictures: Sequence[LabelPicture], *, rng: np.random.Generator, upright: bool | None = None
+    pictures: Sequence[LabelPicture], *, rng: np.random.Generator, upright: bool | None = None, cut: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A batch, turned, mirrored and with other grey levels: pictures, labels, cells (all 255 where there are none).
 
-    All stand `upright`, or lie on their longer side; drawn where it is None.
+    All stand `upright`, or lie on their longer side; drawn where it is None. `cut`: half of the batches are parts of
+    the pictures, where cells tell what a part shows.
     """
+    if cut and all(p.cells is not None for p in pictures) and rng.random() < 0.5:
+        pictures = _parts(pictures, float(rng.uniform(0.5, 0.9)), rng)
     if upright is None:
         upright = bool(rng.random() < 0.5)
     greys, cells = [], []
@@ -323,6 +327,38 @@ def batch_of(
         cells.append(np.ascontiguousarray(known))
     labels = np.stack([p.labels for p in pictures]).astype(np.float32)
     return torch.from_numpy(np.stack(greys)[:, None]), torch.from_numpy(labels), torch.from_numpy(np.stack(cells))
+
+
+def _parts(pictures: Sequence[LabelPicture], share: float, rng: np.random.Generator) -> list[LabelPicture]:
+    """A part of each picture, of one size: what is seen together in a part differs from what is in a picture."""
+    out = []
+    short, long = sorted(n // CELL for n in pictures[0].grey.shape)
+    sides = max(2, round(short * share)), max(2, round(long * share))
+    for p in pictures:
+        assert p.cells is not None
+        size = sides if p.grey.shape[0] <= p.grey.shape[1] else sides[::-1]
+        r, c = (int(rng.integers(n - k + 1)) for n, k in zip(p.cells.shape[1:], size, strict=True))
+        cells = p.cells[:, r : r + size[0], c : c + size[1]]
+        grey = p.grey[CELL * r : CELL * (r + size[0]), CELL * c : CELL * (c + size[1])]
+        out.append(LabelPicture(p.name, grey, _labels_of_part(p.labels, cells), cells))
+    return out
+
+
+def _labels_of_part(labels: NDArray[np.float32], cells: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What a part shows: for certain what reaches beyond its edge; nothing is said of what its edge may cut."""
+    out = labels.copy()
+    for k in range(len(LABELS)):
+        if k == _COVER or labels[k] == 0:
+            continue
+        if not cells[k].any():
+            out[k] = 0
+        elif labels[k] != 1 or not (cells[k, 1:-1, 1:-1] == 100).any():
+            out[k] = np.nan
+    if (cells[-1] == IGNORED).any() or not cells[-1].any():
+        out[_COVER] = np.nan
+    else:
+        out[_COVER] = crowded(float(cells[_COVER].sum()) / float(cells[-1].sum()))
+    return out
 
 
 def _regraded(grey: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

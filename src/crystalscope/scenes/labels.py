@@ -47,11 +47,13 @@ def labels_of(truth: pd.DataFrame, *, coverage: float, overlapping: bool = False
             out[name] = value if out[name] == 0 or value == 1 else out[name]
     if overlapping and out["agglomerated"] == 0:
         out["agglomerated"] = math.nan
-    if coverage > _CONCENTRATED:
-        out["too_concentrated"] = 1.0
-    elif coverage >= _PERHAPS_CONCENTRATED:
-        out["too_concentrated"] = math.nan
+    out["too_concentrated"] = crowded(coverage)
     return out
+
+
+def crowded(coverage: float) -> float:
+    """Whether a share of the field under outlines is too much: 1, 0, or NaN where either answer is right."""
+    return 1.0 if coverage > _CONCENTRATED else math.nan if coverage >= _PERHAPS_CONCENTRATED else 0.0
 
 
 def counted(truth: pd.DataFrame) -> pd.Series[bool]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crystalscope.config import AnalyzeConfig
+from crystalscope.errors import ReadError
 from crystalscope.prepare import Prepared
 from crystalscope.segment.base import Segmentation, widest_edges, with_sharpness
 from crystalscope.segment.decode import candidates, distinct, draw, largest_part
@@ -38,6 +39,8 @@ from crystalscope.weights import read_card, weights_path
 Floats = NDArray[np.float32]
 
 TASK, FORMAT_VERSION = "crystals", 1
+LEAST_SCORE = 0.45
+"""Where neither the settings nor the card of the weights say otherwise."""
 _MULTIPLE = 64
 _TILE = 1536
 """Edge of a tile, px; smaller pictures are taken whole."""
@@ -66,10 +69,13 @@ class CrystalsSegmenter:
         Settings; the tables crystals, focus and prepare are used.
     scale
         Factor by which pictures are resized before the network, settled by `study` or from ``crystals.diameter_px``.
+    least
+        Confidence from which a particle counts: ``crystals.least_score``, or what the card of the weights says.
     """
 
     config: AnalyzeConfig
     scale: float = 1.0
+    least: float = math.nan
     _session: Any = field(default=None, repr=False)
     _second: Any = field(default=None, repr=False)
 
@@ -79,6 +85,7 @@ class CrystalsSegmenter:
             weights = weights_path(c.weights)
             object.__setattr__(self, "_session", load_session(str(weights), c.precision))
             object.__setattr__(self, "_second", load_second(str(second_path(weights)), c.precision))
+            object.__setattr__(self, "least", _told_least(weights) if c.least_score is None else c.least_score)
             if c.diameter_px is not None:
                 object.__setattr__(self, "scale", scale_for(c.diameter_px))
 
@@ -125,7 +132,11 @@ class CrystalsSegmenter:
             sharp = np.nan_to_num(instances.focus * widest_edges(instances, self.config), nan=1.0) >= 1
             instances = replace(instances, in_focus=sharp)
         gated = len(masks) - len(large)
-        return Segmentation(instances, gated, f"crystals, {self.config.crystals.precision}, scale {self.scale:.3g}")
+        return Segmentation(
+            instances,
+            gated,
+            f"crystals, {self.config.crystals.precision}, scale {self.scale:.3g}, confidence from {self.least:.3g}",
+        )
 
     def guesses(self, grey: Floats) -> list[Mask]:
         """What the first look takes for bodies in a picture as `layout.normalised` gives it, (rows, columns)."""
@@ -144,7 +155,7 @@ class CrystalsSegmenter:
             again = self._looked_at(pyramid, [m for m, far in zip(looked, slender, strict=True) if far])
             looked = [m for m, far in zip(looked, slender, strict=True) if not far] + again
         judged = [replace(m, score=s) for m, s in zip(looked, _beliefs(looked), strict=True)]
-        return suppressed([m for m in judged if m.score >= self.config.crystals.least_score])
+        return suppressed([m for m in judged if m.score >= self.least])
 
     def _looked_at(self, pyramid: Pyramid, masks: list[Mask]) -> list[Mask]:
         """Each body once more in its own frame: its outline there, and how far it is to be believed."""
@@ -174,7 +185,7 @@ class CrystalsSegmenter:
         for r0, c0, r1, c1 in tiles(rows, columns):
             outputs = self._session(grey[r0:r1, c0:c1])
             # What the second look may still save: the geometric mean reaches the least score with a quality of 1.
-            masks = _decoded(outputs, (r1 - r0, c1 - c0), least=self.config.crystals.least_score**2)
+            masks = _decoded(outputs, (r1 - r0, c1 - c0), least=self.least**2)
             # A tile answers for the bodies whose centre lies in its own part; what two see at a seam is one.
             kept += [
                 replace(m, r0=m.r0 + r0, c0=m.c0 + c0)
@@ -256,6 +267,17 @@ def _decoded(outputs: list[Floats], shape: tuple[int, int], *, least: float) -> 
         x, y = float(values[k, 1]), float(values[k, 2])
         out.append(Mask(int(r0 + i[0]), int(c0 + j[0]), crop, score, int(kinds[k]), x, y))
     return out
+
+
+def _told_least(weights: Path) -> float:
+    """The confidence from which a particle counts, by the card of the weights."""
+    told = read_card(weights, task=TASK, format_version=FORMAT_VERSION).get("least_score", LEAST_SCORE)
+    if not isinstance(told, int | float) or not 0 < told < 1:
+        raise ReadError(
+            f"expected least_score between 0 and 1 in the card of {weights.name}, got {told!r}; correct it, or set "
+            "crystals.least_score"
+        )
+    return float(told)
 
 
 @lru_cache(maxsize=4)

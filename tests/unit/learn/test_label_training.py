@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from crystalscope.core import LABELS, Scene
+from crystalscope.datasets import write_scenes
 from crystalscope.errors import InputError, ReadError
+from crystalscope.io.manifest import Manifest
 from crystalscope.label import load_labels
 from crystalscope.learn.export import load_onnx
 from crystalscope.learn.label_data import (
@@ -15,12 +17,21 @@ from crystalscope.learn.label_data import (
     LabelPicture,
     label_picture,
     load_pictures,
+    pictures_of_set,
     recipes,
     rendered,
     save_pictures,
 )
 from crystalscope.learn.label_net import LabelNet, export_labels, load_encoder, load_labels_onnx
-from crystalscope.learn.label_train import HeadSchedule, LabelSchedule, label_loss, logits_of, train_head, train_labels
+from crystalscope.learn.label_train import (
+    HeadSchedule,
+    LabelSchedule,
+    _labels_of_part,
+    label_loss,
+    logits_of,
+    train_head,
+    train_labels,
+)
 from crystalscope.scenes import preset
 from crystalscope.scenes.recipe import frame_of
 from crystalscope.weights import weights_path
@@ -65,6 +76,31 @@ def test_pictures_are_kept_without_pickle(tmp_path, scene):
     assert back.name == p.name
     for name in ("grey", "labels", "cells"):
         assert np.array_equal(getattr(back, name), getattr(p, name), equal_nan=name == "labels")
+
+
+def test_a_rendered_set_gives_the_pictures_that_its_scenes_give(tmp_path, scene):
+    write_scenes([scene], tmp_path, manifest=Manifest(name="a", title="a", version="1", licence="CC0-1.0"))
+    (back,) = pictures_of_set(tmp_path)
+    made = label_picture(scene)
+    assert np.array_equal(back.labels, made.labels, equal_nan=True)
+    assert np.array_equal(back.grey, made.grey)
+    assert (back.cells == made.cells).mean() > 0.99
+
+
+def test_parts_show_what_lies_in_them():
+    labels = np.zeros(10, dtype=np.float32)
+    labels[[0, 2, 3]] = 1, 1, np.nan
+    cells = np.zeros((11, 4, 6), dtype=np.uint8)
+    cells[-1] = 100
+    assert _labels_of_part(labels, cells)[:4].tolist() == [0, 0, 0, 0]
+    cells[2, 0, 0] = 100
+    assert np.isnan(_labels_of_part(labels, cells)[2])
+    cells[2, 1, 2] = 100
+    cells[LABELS.index("too_concentrated")] = 60
+    part = _labels_of_part(labels, cells)
+    assert part[2] == part[-1] == 1
+    cells[-1] = IGNORED
+    assert np.isnan(_labels_of_part(labels, cells)[-1])
 
 
 def test_recipes_hold_every_label():

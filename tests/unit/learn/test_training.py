@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -14,21 +15,22 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from crystalscope.config import AnalyzeConfig  # noqa: E402
-from crystalscope.core import Image  # noqa: E402
+from crystalscope.core import Image, Instances  # noqa: E402
 from crystalscope.datasets import open_dataset, write_scenes  # noqa: E402
 from crystalscope.errors import InputError, ReadError  # noqa: E402
+from crystalscope.io.coco import Annotated  # noqa: E402
 from crystalscope.io.manifest import Manifest, read_manifest, write_manifest  # noqa: E402
 from crystalscope.learn.evaluate import found_in  # noqa: E402
 from crystalscope.learn.export import export_crystals, export_second, load_onnx, load_second_onnx  # noqa: E402
 from crystalscope.learn.guesses import with_guesses  # noqa: E402
-from crystalscope.learn.job import divided, train_crystals  # noqa: E402
+from crystalscope.learn.job import Held, _held, chosen_limit, divided, train_crystals  # noqa: E402
 from crystalscope.learn.loss import crystal_loss  # noqa: E402
 from crystalscope.learn.net import CrystalNet, fused  # noqa: E402
 from crystalscope.learn.samples import Truth, batches, load_truth, sample  # noqa: E402
 from crystalscope.learn.second import SecondNet, fused_second, patches, second_loss  # noqa: E402
 from crystalscope.learn.train import Schedule, train, train_second  # noqa: E402
 from crystalscope.scenes import preset, scenes_of  # noqa: E402
-from crystalscope.segment.crystals import CrystalsSegmenter  # noqa: E402
+from crystalscope.segment.crystals import LEAST_SCORE, CrystalsSegmenter  # noqa: E402
 from crystalscope.segment.layout import Box  # noqa: E402
 from crystalscope.segment.masks import Mask  # noqa: E402
 from crystalscope.segment.patches import ACROSS, ALONG  # noqa: E402
@@ -285,6 +287,34 @@ def test_fine_tuning_writes_weights_card_and_pictures(small_set, untrained, tmp_
     np.testing.assert_array_equal(a.pixels, b.pixels)
 
 
+def test_the_confidence_that_counts_is_that_of_the_card_unless_one_is_given(untrained, tmp_path):
+    for stem in ("net", "net-second"):
+        for end in ("onnx", "json"):
+            shutil.copy(untrained.parent / f"{stem}.{end}", tmp_path)
+    weights, card = str(tmp_path / "net.onnx"), tmp_path / "net.json"
+    told = json.loads(card.read_text())
+    assert CrystalsSegmenter(AnalyzeConfig(crystals={"weights": weights})).least == LEAST_SCORE
+    card.write_text(json.dumps(told | {"least_score": 0.6}))
+    assert CrystalsSegmenter(AnalyzeConfig(crystals={"weights": weights})).least == 0.6
+    assert CrystalsSegmenter(AnalyzeConfig(crystals={"weights": weights, "least_score": 0.3})).least == 0.3
+    card.write_text(json.dumps(told | {"least_score": "high"}))
+    with pytest.raises(ReadError, match="least_score between 0 and 1"):
+        CrystalsSegmenter(AnalyzeConfig(crystals={"weights": weights}))
+
+
+def test_the_confidence_is_chosen_on_pictures_not_yet_learnt(small_set):
+    data = open_dataset(small_set)
+    seen = _held(data, list(data.truth()))
+    chosen = chosen_limit(weights_path("crystals"), seen)
+    assert 0.3 <= chosen <= 0.75
+    none = np.zeros(0, dtype=np.int64)
+    truth = {
+        n: Annotated(n, Instances.empty(t.instances.field), none, none.astype(bool)) for n, t in seen.truth.items()
+    }
+    nothing = Held(seen.pictures, truth)
+    assert chosen_limit(weights_path("crystals"), nothing) is None
+
+
 def test_frames_are_held_back_whole_and_by_experiment(small_set):
     data = open_dataset(small_set)
     frames = data.frames.assign(experiment=["a", "a", "b", "c", "d"])
@@ -301,8 +331,6 @@ def test_frames_are_held_back_whole_and_by_experiment(small_set):
 
 
 def test_a_dataset_without_outlines_is_refused(small_set, tmp_path):
-    import shutil
-
     folder = tmp_path / "bare"
     shutil.copytree(small_set, folder)
     (folder / "annotations.coco.json").unlink()
