@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 
+import cv2
 import numpy as np
 import pytest
 from tests.conftest import picture, save
@@ -171,3 +172,16 @@ def test_openvino_finds_the_same(segmenter, scenes):
     data = np.asarray(scenes[1].image.data)
     a, b = in_focus(segmenter, data), in_focus(other, data)
     assert match(Pair(b, a, np.zeros(len(a), bool))).f1 > 0.95
+
+
+def test_a_lit_disc_is_no_crystal_and_does_not_set_the_scale(segmenter, rng):
+    # Seen from afar the disc of a flow cell looks like one large body.
+    grey = np.full((960, 1100), 12.0)
+    cv2.circle(grey, (550, 477), 438, 170.0, -1)
+    for x, y, angle in rng.uniform([330, 270, 0], [760, 690, 180], size=(10, 3)):
+        cv2.ellipse(grey, ((x, y), (70, 55), angle), 90.0, -1)
+    data = np.clip(cv2.GaussianBlur(grey, (0, 0), 1.0) + rng.normal(0, 2, grey.shape), 0, 255).astype(np.uint8)
+    assert segmenter.study([prepared(data)]).scale == 1.0
+    found = in_focus(segmenter, data)
+    assert len(found) >= 6
+    assert max(int(found.crop(k).sum()) for k in range(len(found))) < 20_000

@@ -41,6 +41,8 @@ Floats = NDArray[np.float32]
 TASK, FORMAT_VERSION = "crystals", 1
 LEAST_SCORE = 0.45
 """Where neither the settings nor the card of the weights say otherwise."""
+_FIELD = 0.6
+"""Share of the field that no particle covers."""
 _MULTIPLE = 64
 _TILE = 1536
 """Edge of a tile, px; smaller pictures are taken whole."""
@@ -123,7 +125,9 @@ class CrystalsSegmenter:
         inside = None if picture.field.disc is None else picture.field.mask()
         seen = picture.grey[::3, ::3] if inside is None else picture.grey[inside][::9]
         grey = normalised(picture.grey, levels_of_grey(seen))
-        masks = self._judged(grey, self.guesses(grey))
+        # What fills the field is the field itself: a lit disc seen from afar looks like a body.
+        bodies = [m for m in self.guesses(grey) if m.area <= _FIELD * picture.field.area_px]
+        masks = self._judged(grey, bodies)
         if inside is not None:
             masks = [m for m in (within(m, inside) for m in masks) if m is not None]
         large = [m for m in masks if m.area >= self.config.post.min_area_px]
