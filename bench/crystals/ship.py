@@ -44,23 +44,25 @@ class Part:
 
 
 PARTS = (
-    Part("crystals", "varied-crystals", 240, 2001, (2, 1, 1, 1, 1)),
-    Part("varied_a", "varied", 260, 2002, (1, 1, 1, 1, 1)),
-    Part("needles", "varied-needles", 220, 2003, (1, 2, 1, 1, 1)),
-    Part("round", "varied-round", 130, 2004, (1, 1, 1, 1, 1)),
-    Part("varied_b", "varied", 240, 2005, (1, 1, 1, 1, 1)),
-    Part("crowded", "varied-crowded", 150, 2006, (0, 0, 2, 2, 1)),
-    Part("crowded_r", "varied-crowded-reflected", 110, 2008, (0, 0, 2, 2, 1)),
-    Part("agglomerates", "varied-agglomerates", 260, 2007, (0, 0, 2, 2, 1)),
-    Part("overlapping", "varied-overlapping", 130, 2009, (0, 0, 0, 0, 3)),
+    Part("crystals", "varied-crystals", 240, 2001, (2, 1, 1, 1, 1, 1)),
+    Part("varied_a", "varied", 260, 2002, (1, 1, 1, 1, 1, 1)),
+    Part("needles", "varied-needles", 220, 2003, (1, 2, 1, 1, 1, 1)),
+    Part("round", "varied-round", 130, 2004, (1, 1, 1, 1, 1, 0)),
+    Part("varied_b", "varied", 240, 2005, (1, 1, 1, 1, 1, 0)),
+    Part("crowded", "varied-crowded", 150, 2006, (0, 0, 2, 2, 1, 1)),
+    Part("crowded_r", "varied-crowded-reflected", 110, 2008, (0, 0, 2, 2, 1, 0)),
+    Part("agglomerates", "varied-agglomerates", 260, 2007, (0, 0, 2, 2, 1, 1)),
+    Part("overlapping", "varied-overlapping", 130, 2009, (0, 0, 0, 0, 3, 1)),
+    Part("sieve", "varied-sieve", 320, 3001, (0, 0, 0, 0, 0, 2)),
 )
-SPHERES = (6, 6, 5, 5, 6)
+SPHERES = (6, 6, 5, 5, 6, 4)
 STAGES = (
     Schedule(steps=5000),
     Schedule(steps=1500, rate=1e-3, seed=1, checkpoint_every=100),
     Schedule(steps=5000, rate=1.5e-3, seed=2, checkpoint_every=100, stop=1500),
     Schedule(steps=1500, rate=1.2e-3, seed=3, checkpoint_every=100),
     Schedule(steps=500, rate=8e-4, seed=4, checkpoint_every=100, average=0.99),
+    Schedule(steps=400, rate=8e-4, seed=8, checkpoint_every=100, average=0.99),
 )
 _LOOK = Schedule(
     steps=1500, sizes=(256, 320, 448, 640), pixels=6 * 320 * 320, seed=5, checkpoint_every=100, average=0.99
@@ -69,10 +71,11 @@ SECONDS = (
     (3, _LOOK),
     (3, replace(_LOOK, steps=2000, stop=1500, rate=1.5e-3, seed=6)),
     (4, replace(_LOOK, steps=600, rate=1e-3, seed=7)),
+    (5, replace(_LOOK, steps=350, rate=1e-3, seed=9)),
 )
 """Of the second look, with the stage whose pictures it sees; all but the first see guesses of its first look too."""
-AVERAGED = 2
-"""Last stages of either look whose weights are averaged: overlapping beads came at the price of agglomerates."""
+AVERAGED = 3
+"""Last stages of either look whose weights are averaged: what one learns comes at the price of another's."""
 GUESSED = 75
 """Pictures of each set in which the first look guesses."""
 LIMITS = (

@@ -168,7 +168,7 @@ class CrystalsConfig(Table):
     diameter_px: Positive | None = None
     """Typical diameter of the particles; None: estimated from pictures of the run."""
     least_score: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Particles below this confidence are left out; None: what the card of the weights says, else 0.45."""
+    """Particles below this confidence are left out; None: what the card of the weights says, else 0.475."""
 
 
 class SemanticConfig(Table):

@@ -28,6 +28,10 @@ from crystalscope.scenes.labels import crowded
 
 Note = Callable[[int, dict[str, float]], None]
 _COVER = LABELS.index("too_concentrated")
+_TRUNK = 0.5
+"""Learning rate of the encoder, of that of the head."""
+_COMMON, _RAREST = 0.1, 0.02
+"""Share of the pictures from which a label is common, and below which it is not drawn more often still."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class LabelSchedule:
     batch
         Pictures in a step.
     rate
-        Highest learning rate (AdamW) of the head; the encoder learns at a fifth of it.
+        Highest learning rate (AdamW) of the head; the encoder learns at half of it.
     decay
         Weight decay.
     cells
@@ -134,7 +138,7 @@ def train_labels(
             # Edges are edges for either task: what sees them stays, and costs no way back.
             parameter.requires_grad_(not schedule.freeze)
     optimiser = torch.optim.AdamW(
-        [{"params": head, "part": 1.0}, {"params": body, "part": 0.2}], lr=schedule.rate, weight_decay=schedule.decay
+        [{"params": head, "part": 1.0}, {"params": body, "part": _TRUNK}], lr=schedule.rate, weight_decay=schedule.decay
     )
     file, what, first = folder / "checkpoint.pt", _fingerprint(learn, schedule, net), 0
     if file.exists():
@@ -148,14 +152,14 @@ def train_labels(
         kept.load_state_dict(state["kept"])
         optimiser.load_state_dict(state["optimiser"])
         first = int(state["step"])
-    orders = _orders(learn)
+    orders, weights = _orders(learn), _weights(learn)
     begun = time.monotonic()
     for step in range(first, schedule.steps):
         net.train()
         torch.manual_seed(schedule.seed * 1_000_003 + step)
         for group in optimiser.param_groups:
             group["lr"] = _rate(step, schedule) * group["part"]
-        pictures = _chosen(learn, orders, schedule, step)
+        pictures = _chosen(learn, orders, weights, schedule, step)
         x, labels, cells = batch_of(pictures, rng=np.random.default_rng([schedule.seed, step]), cut=True)
         logits, maps = net(x)
         loss, parts = label_loss(logits, maps, labels, cells, weight=schedule.cells)
@@ -286,15 +290,26 @@ def _orders(learn: Sequence[LabelPicture]) -> dict[tuple[int, int], list[int]]:
     return out
 
 
+def _weights(learn: Sequence[LabelPicture]) -> NDArray[np.float64]:
+    """How often each picture is drawn: the rarer what it shows, the more often."""
+    shows = np.array([p.labels for p in learn]).reshape(len(learn), -1) == 1
+    return np.asarray(0.3 + shows @ (_COMMON / np.clip(shows.mean(axis=0), _RAREST, None)))
+
+
 def _chosen(
-    learn: Sequence[LabelPicture], orders: dict[tuple[int, int], list[int]], schedule: LabelSchedule, step: int
+    learn: Sequence[LabelPicture],
+    orders: dict[tuple[int, int], list[int]],
+    weights: NDArray[np.float64],
+    schedule: LabelSchedule,
+    step: int,
 ) -> list[LabelPicture]:
-    """The pictures of a step: every picture comes up as often as any other."""
+    """The pictures of a step, all of one size."""
     rng = np.random.default_rng([schedule.seed, 1 << 20, step])
     sizes = sorted(orders)
-    share = np.array([len(orders[s]) for s in sizes], dtype=float)
+    share = np.array([weights[orders[s]].sum() for s in sizes])
     group = orders[sizes[int(rng.choice(len(sizes), p=share / share.sum()))]]
-    picked = rng.choice(len(group), size=min(schedule.batch, len(group)), replace=False)
+    own = weights[group] / weights[group].sum()
+    picked = rng.choice(len(group), size=min(schedule.batch, len(group)), replace=False, p=own)
     return [learn[group[i]] for i in picked]
 
 

@@ -39,8 +39,10 @@ from crystalscope.weights import read_card, weights_path
 Floats = NDArray[np.float32]
 
 TASK, FORMAT_VERSION = "crystals", 1
-LEAST_SCORE = 0.45
+LEAST_SCORE = 0.475
 """Where neither the settings nor the card of the weights say otherwise."""
+_HOPE = 0.8
+"""Of the square of the least score: what a first look needs so that the second may still raise the mean far enough."""
 _FIELD = 0.6
 """Share of the field that no particle covers."""
 _MULTIPLE = 64
@@ -55,7 +57,7 @@ _LARGE = 120.0
 _SLENDER, _AGAIN = 3.0, 3
 """Length over width from which a body is looked at again, and how often: a needle's box was found too short or too
 long, and each look sees on from where the last one ended."""
-_NEEDLE, _LENIENT = 4.0, 0.65
+_NEEDLE, _LENIENT = 4.0, 0.607
 """Length over width from which a body's score is raised to this power."""
 _INSIDE, _EDGED = 0.85, 1.5
 """Share of a slender body that lies in a larger one, and how much larger, so that it may be that one's edge."""
@@ -188,8 +190,7 @@ class CrystalsSegmenter:
         kept: list[Mask] = []
         for r0, c0, r1, c1 in tiles(rows, columns):
             outputs = self._session(grey[r0:r1, c0:c1])
-            # What the second look may still save: the geometric mean reaches the least score with a quality of 1.
-            masks = _decoded(outputs, (r1 - r0, c1 - c0), least=self.least**2)
+            masks = _decoded(outputs, (r1 - r0, c1 - c0), least=_HOPE * self.least**2)
             # A tile answers for the bodies whose centre lies in its own part; what two see at a seam is one.
             kept += [
                 replace(m, r0=m.r0 + r0, c0=m.c0 + c0)

@@ -1,5 +1,7 @@
 """Training of the labelling network, on a few tiny pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,6 +29,7 @@ from crystalscope.learn.label_train import (
     HeadSchedule,
     LabelSchedule,
     _labels_of_part,
+    _weights,
     label_loss,
     logits_of,
     train_head,
@@ -101,6 +104,12 @@ def test_parts_show_what_lies_in_them():
     assert part[2] == part[-1] == 1
     cells[-1] = IGNORED
     assert np.isnan(_labels_of_part(labels, cells)[-1])
+
+
+def test_pictures_of_rare_labels_are_drawn_more_often(pictures):
+    rare = replace(pictures[0], labels=np.eye(10, dtype=np.float32)[6])
+    weights = _weights([*pictures, *pictures, rare])
+    assert weights[-1] > weights[1] > weights[0] > 0
 
 
 def test_recipes_hold_every_label():
