@@ -1,24 +1,22 @@
 """Makes the shipped labelling network, in stages that go on where they stopped.
 
-python -m bench.label.ship data --out DIR [--pictures 500] [--seed 3001] [--part 0 --parts 2]
+python -m bench.label.ship data --out DIR
 python -m bench.label.ship sets SET [SET ...] --out DIR
-python -m bench.label.ship head --out DIR
-python -m bench.label.ship train --out DIR [--steps 3000]
+python -m bench.label.ship train --out DIR
+python -m bench.label.ship again --out DIR
 python -m bench.label.ship card --out DIR
 
-Pictures are those of `learn.label_data.recipes`, rendered, and those of the sets of `bench.crystals.ship data`; every
-twelfth is for validation. `head` trains what follows
-the encoder of `crystals` while that rests, `train` both, `card` sets calibration and thresholds and writes label.onnx.
+`data` renders pictures of `learn.label_data.recipes` into DIR/data and DIR/rich, `sets` brings sets of
+`bench.crystals.ship data` into DIR/data: varied_a, varied_b, crystals, round, needles. `train` learns what is in DIR/data
+(first what follows the encoder of `crystals` while that rests), `again` all. Every twelfth is for validation, on
+which `card` sets calibration and thresholds; it writes DIR/label.onnx.
 """
 
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -32,83 +30,104 @@ from crystalscope.learn.label_train import HeadSchedule, LabelSchedule, train_he
 from crystalscope.weights import weights_path
 
 CHUNK, HELD = 25, 12
+DATA, RICH = (900, 3001), (500, 3002)
+"""Rendered pictures and their seed."""
+HEAD = HeadSchedule(steps=200)
+TRAIN = LabelSchedule(steps=2600)
+AGAIN = LabelSchedule(steps=2400, seed=1)
 
 
-def pictures_of(out: Path) -> tuple[list[LabelPicture], list[LabelPicture]]:
+def pictures_of(folder: Path) -> tuple[list[LabelPicture], list[LabelPicture]]:
     """Pictures to learn and those of the validation."""
-    every = [p for f in sorted((out / "data").glob("*.npz")) for p in load_pictures(f)]
+    every = [p for f in sorted(folder.glob("*.npz")) for p in load_pictures(f)]
     return [p for i, p in enumerate(every) if i % HELD], every[::HELD]
 
 
-def make_data(out: Path, *, pictures: int, seed: int, part: int, parts: int) -> None:
-    """Render the chunks of one part."""
-    for first in range(part * CHUNK, pictures, parts * CHUNK):
-        file = out / "data" / f"{first:05d}.npz"
+def make_data(folder: Path, pictures: int, seed: int, *, rich: bool) -> None:
+    """Render what is not there."""
+    for first in range(0, pictures, CHUNK):
+        file = folder / f"{first:05d}.npz"
         if not file.exists():
-            save_pictures(file, list(rendered(first, min(first + CHUNK, pictures), seed=seed)))
-            print(file, flush=True)
+            chunk = rendered(first, min(first + CHUNK, pictures), seed=seed, rich=rich)
+            print(save_pictures(file, list(chunk)), flush=True)
 
 
-def take_sets(out: Path, sets: Sequence[Path]) -> None:
+def take_sets(folder: Path, sets: Sequence[Path]) -> None:
     """Bring rendered sets in."""
-    for folder in sets:
-        file = out / "data" / f"{folder.name}.npz"
+    for one in sets:
+        file = folder / f"{one.name}.npz"
         if not file.exists():
-            print(save_pictures(file, list(pictures_of_set(folder))), flush=True)
+            print(save_pictures(file, list(pictures_of_set(one))), flush=True)
+
+
+def network(path: Path) -> LabelNet:
+    """A network with the weights of a file."""
+    net = LabelNet()
+    net.load_state_dict(torch.load(path, weights_only=True))
+    return net
+
+
+def train(out: Path) -> None:
+    """Head, then all."""
+    learn, _ = pictures_of(out / "data")
+    torch.manual_seed(0)
+    net = LabelNet()
+    load_encoder(net, load_onnx(weights_path("crystals")))
+    train_head(learn, net, schedule=HEAD, folder=out / "head", note=_told)
+    net = train_labels(learn, out / "train", schedule=TRAIN, net=net, note=_told)
+    torch.save(net.state_dict(), out / "train" / "mean.pt")
+
+
+def again(out: Path) -> None:
+    """On more pictures."""
+    learn = pictures_of(out / "data")[0] + pictures_of(out / "rich")[0]
+    net = train_labels(learn, out / "again", schedule=AGAIN, net=network(out / "train" / "mean.pt"), note=_told)
+    torch.save(net.state_dict(), out / "again" / "mean.pt")
+
+
+def card(out: Path) -> Path:
+    """Calibrate and export."""
+    learn, check = (a + b for a, b in zip(pictures_of(out / "data"), pictures_of(out / "rich"), strict=True))
+    net = network(out / "again" / "mean.pt")
+    told = {
+        "name": "label",
+        "made_by": f"crystalscope {__version__}",
+        "command": "python -m bench.label.ship data|sets|train|again|card",
+        "data": [
+            {"recipes": "learn.label_data.recipes()", "pictures": DATA[0], "seed": DATA[1]},
+            {"recipes": "learn.label_data.recipes(rich=True)", "pictures": RICH[0], "seed": RICH[1]},
+            {"sets": sorted(f.stem for f in (out / "data").glob("[!0-9]*.npz")), "of": "bench.crystals.ship data"},
+        ],
+        "pictures": {"learnt": len(learn), "validation": len(check)},
+        "schedule": {"head": asdict(HEAD), "train": asdict(TRAIN), "again": asdict(AGAIN)},
+        "licence": "BSD-3-Clause",
+    }
+    told |= finished(net, LabelParts(learn, check, check), out)
+    told["scores"].pop("test")
+    told["calibration_error"].pop("test")
+    return export_labels(net, out / "label.onnx", card=told)
+
+
+def _told(step: int, values: dict[str, float]) -> None:
+    if step % 25 == 0:
+        print(step, " ".join(f"{k} {v:.3f}" for k, v in values.items()), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("data", "sets", "head", "train", "card"))
+    parser.add_argument("stage", choices=("data", "sets", "train", "again", "card"))
     parser.add_argument("sets", nargs="*", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--pictures", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=3001)
-    parser.add_argument("--part", type=int, default=0)
-    parser.add_argument("--parts", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--head-steps", type=int, default=HeadSchedule().steps)
     args = parser.parse_args()
     if args.stage == "data":
-        make_data(args.out, pictures=args.pictures, seed=args.seed, part=args.part, parts=args.parts)
-        return
-    if args.stage == "sets":
-        take_sets(args.out, args.sets)
-        return
-    begun = time.monotonic()
-    learn, check = pictures_of(args.out)
-    torch.manual_seed(0)
-    net = LabelNet()
-    load_encoder(net, load_onnx(weights_path("crystals")))
-    plans = {"head": HeadSchedule(steps=args.head_steps), "train": LabelSchedule(steps=args.steps)}
-
-    def note(step: int, values: dict[str, float]) -> None:
-        if step % 25 == 0:
-            told = " ".join(f"{k} {v:.3f}" for k, v in values.items())
-            print(step, told, f"{time.monotonic() - begun:.0f} s", flush=True)
-
-    train_head(learn, net, schedule=replace(plans["head"]), folder=args.out / "head", note=note)
-    if args.stage == "head":
-        return
-    trained = (args.out / "train" / "checkpoint.pt").exists()
-    if args.stage == "train" or trained:
-        net = train_labels(learn, args.out / "train", schedule=plans["train"], net=net, note=note)
-    if args.stage == "train":
-        return
-    card = {
-        "name": "label",
-        "made_by": f"crystalscope {__version__}",
-        "command": shlex.join(["python", "-m", "bench.label.ship", *sys.argv[1:]]),
-        "data": [{"name": "rendered", "recipes": "learn.label_data.recipes", "pictures": len(learn) + len(check),
-                  "seed": args.seed}],
-        "pictures": {"learnt": len(learn), "validation": len(check)},
-        "schedule": {"head": asdict(plans["head"]), **({"train": asdict(plans["train"])} if trained else {})},
-        "licence": "BSD-3-Clause",
-    }  # fmt: skip
-    card |= finished(net, LabelParts(learn, check, check), args.out)
-    card["scores"].pop("test")
-    card["calibration_error"].pop("test")
-    print(export_labels(net, args.out / "label.onnx", card=card))
+        make_data(args.out / "data", *DATA, rich=False)
+        make_data(args.out / "rich", *RICH, rich=True)
+    elif args.stage == "sets":
+        take_sets(args.out / "data", args.sets)
+    elif args.stage == "card":
+        print(card(args.out))
+    else:
+        (train if args.stage == "train" else again)(args.out)
 
 
 if __name__ == "__main__":

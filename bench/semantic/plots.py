@@ -79,6 +79,10 @@ def plot_faults(ratios: Mapping[str, pd.DataFrame], forms: pd.DataFrame) -> byte
     return _png(figure)
 
 
+_SHOWN = 250
+"""Half the side of the part of a picture that is shown, px."""
+
+
 def plot_overlay(folder: Path, runs: Mapping[str, Path]) -> bytes:
     """The picture with the most crystals: found in green, wrong in red, missed in blue, for each method."""
     data = open_dataset(folder)
@@ -89,13 +93,12 @@ def plot_overlay(folder: Path, runs: Mapping[str, Path]) -> bytes:
     tiles = []
     for method, run in runs.items():
         found = {Path(a.file_name).name: a.instances for a in read_coco(run / "annotations.coco.json")}
-        tile = compared(image, found[Path(name).name], truth[name])
-        cv2.putText(tile, method, (16, 40), cv2.FONT_HERSHEY_SIMPLEX, 1.1, (255, 220, 60), 2, cv2.LINE_AA)
+        whole = compared(image, found[Path(name).name], truth[name])
+        rows, columns = (n // 2 for n in whole.shape[:2])
+        tile = np.ascontiguousarray(whole[rows - _SHOWN : rows + _SHOWN, columns - _SHOWN : columns + _SHOWN])
+        cv2.putText(tile, method, (12, 32), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (200, 60, 0), 2, cv2.LINE_AA)
         tiles.append(tile)
-    joined = np.hstack(tiles)
-    scale = 1500 / joined.shape[1]
-    small = cv2.resize(joined, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return bytes(cv2.imencode(".png", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1].tobytes())
+    return bytes(cv2.imencode(".png", cv2.cvtColor(np.hstack(tiles), cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
 def _png(figure: Any) -> bytes:

@@ -136,8 +136,10 @@ def _shares(
     return first[0], first[1], total / np.outer(heights[0], heights[1])
 
 
-def recipes() -> tuple[Recipe, ...]:
+def recipes(*, rich: bool = False) -> tuple[Recipe, ...]:
     """Recipes of the training pictures: the four looks, full of every kind of body, and with a few of each.
+
+    `rich`: with bubbles, droplets, agglomerates and things of no kind in more of the pictures.
 
     They differ from the presets in what nobody could see, which would teach the network to guess: strong speckle over
     faint droplets, and gas and liquid between crossed polars.
@@ -147,7 +149,7 @@ def recipes() -> tuple[Recipe, ...]:
         base = preset(f"varied-{name}")
         full = base.changed(
             instrument={"speckle": {"choice": [0.0, 0.0, 0.0, 0.04, 0.1]}},
-            populations=_seen_in(base, name),
+            populations=_seen_in(base, name, rich=rich),
             crowd_most=250.0,
         )
         few = {
@@ -157,12 +159,18 @@ def recipes() -> tuple[Recipe, ...]:
     return tuple(out)
 
 
-def _seen_in(recipe: Recipe, look: str) -> dict[str, dict[str, Any]]:
-    """Changes to droplets and bubbles, so that those in focus show."""
+_SINGLE = ("block", "platelet", "elongated", "needle")
+_RICHER = 1.8
+
+
+def _seen_in(recipe: Recipe, look: str, *, rich: bool) -> dict[str, dict[str, Any]]:
+    """Changes to populations: droplets and bubbles in focus show, and what is rare is in more of the pictures."""
     out: dict[str, dict[str, Any]] = {}
     for key, p in recipe.populations.items():
+        if rich:
+            out[key] = {"presence": min(1.0, p.presence * (0.7 if p.body in _SINGLE else _RICHER))}
         if p.body == "droplet":
-            out[key] = {"index": (1.045, 1.13)}
+            out[key] = out.get(key, {}) | {"index": (1.045, 1.13)}
         if p.body in ("droplet", "bubble") and look == "polars":
             out[key] = {"presence": 0.0}
     return out
@@ -172,9 +180,9 @@ _SHARES = (0.14, 0.26, 0.1, 0.22, 0.04, 0.1, 0.04, 0.1)
 """Of the recipes, in their order."""
 
 
-def rendered(first: int, last: int, *, seed: int) -> Iterator[LabelPicture]:
+def rendered(first: int, last: int, *, seed: int, rich: bool = False) -> Iterator[LabelPicture]:
     """Pictures `first` to `last` (exclusive) of a set; each depends on its number and the seed alone."""
-    made = recipes()
+    made = recipes(rich=rich)
     for number in range(first, last):
         rng = np.random.default_rng([seed, number, 7])
         recipe = made[int(rng.choice(len(made), p=_SHARES))]
