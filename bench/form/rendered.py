@@ -52,7 +52,7 @@ def main() -> None:
             )
             analyze(root / "images", root / "run", config=config, workers=1)
             truth = pd.read_csv(root / "particles.csv")
-            bodies = truth[truth["in_focus"] & truth["parent"].isna()]
+            bodies = truth[truth["in_focus"] & (truth["parent"] == 0)]
             true = float((bodies["kind"] == "agglomerate").mean())
             table, frames, unit = agglomeration_table(root / "run")
             found = degree_of_agglomeration(table, n_frames=frames, unit=unit)

@@ -51,7 +51,7 @@ def run_of(
     )
     analyze(root / "images", root / "run", config=config, workers=1)
     truth = pd.read_csv(root / "particles.csv")
-    return root / "run", truth[truth["in_focus"] & ~truth["touches_border"] & truth["parent"].isna()]
+    return root / "run", truth[truth["in_focus"] & ~truth["touches_border"] & (truth["parent"] == 0)]
 
 
 def found_needles(run: Path) -> pd.DataFrame:
