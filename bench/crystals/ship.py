@@ -79,7 +79,7 @@ AVERAGED = 3
 GUESSED = 75
 """Pictures of each set in which the first look guesses."""
 LIMITS = (
-    "Crossing needles at the highest loading: 76 % are found, 58 % with a length within 10 %.",
+    "Crossing needles at the highest loading: three quarters are found, 58 % with a length within 10 %.",
     "Agglomerates of touching crystals often come out as their members.",
     "Of dark beads that cover each other most of the way two may be drawn as one.",
     "Trained on transmitted, reflected and polarised light as rendered; other optics (holography, fluorescence) not.",

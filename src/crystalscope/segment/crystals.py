@@ -23,6 +23,7 @@ from crystalscope.segment.masks import (
     Mask,
     box_of,
     extents_of,
+    iou,
     is_slender,
     may_share,
     shared_pixels,
@@ -32,6 +33,7 @@ from crystalscope.segment.masks import (
     unscaled,
     within,
 )
+from crystalscope.segment.pairs import halves
 from crystalscope.segment.patches import Pyramid, mask_of
 from crystalscope.segment.second import load_second, second_path
 from crystalscope.weights import read_card, weights_path
@@ -57,6 +59,9 @@ _LARGE = 120.0
 _SLENDER, _AGAIN = 3.0, 3
 """Length over width from which a body is looked at again, and how often: a needle's box was found too short or too
 long, and each look sees on from where the last one ended."""
+_PARTED, _BODY, _ONE = 2, 0.6, 0.5
+"""How often a body that may be two is parted, what the second look says of either part at least, and the IoU from
+which it drew the same body twice."""
 _NEEDLE, _LENIENT = 4.0, 0.607
 """Length over width from which a body's score is raised to this power."""
 _INSIDE, _EDGED = 0.85, 1.5
@@ -160,8 +165,21 @@ class CrystalsSegmenter:
             slender = [is_slender(m, _SLENDER) for m in looked]
             again = self._looked_at(pyramid, [m for m, far in zip(looked, slender, strict=True) if far])
             looked = [m for m, far in zip(looked, slender, strict=True) if not far] + again
+        for _ in range(_PARTED):
+            looked = self._parted(pyramid, looked)
         judged = [replace(m, score=s) for m, s in zip(looked, _beliefs(looked), strict=True)]
         return suppressed([m for m in judged if m.score >= self.least])
+
+    def _parted(self, pyramid: Pyramid, looked: list[Mask]) -> list[Mask]:
+        """Bodies, and in the place of two that were drawn as one both, where another look believes either."""
+        out = []
+        for mask in looked:
+            sure = math.sqrt(mask.score * mask.quality) >= self.least and not is_slender(mask, _SLENDER)
+            parts = halves(mask) if sure else None
+            seen = [] if parts is None else self._looked_at(pyramid, list(parts))
+            two = len(seen) == 2 and min(m.quality for m in seen) >= _BODY and iou(*seen) < _ONE
+            out += seen if two else [mask]
+        return out
 
     def _looked_at(self, pyramid: Pyramid, masks: list[Mask]) -> list[Mask]:
         """Each body once more in its own frame: its outline there, and how far it is to be believed."""
