@@ -7,9 +7,9 @@ python -m bench.label.ship again --out DIR
 python -m bench.label.ship card --out DIR
 
 `data` renders pictures of `learn.label_data.recipes` into DIR/data and DIR/rich, `sets` brings sets of
-`bench.crystals.ship data` into DIR/data: varied_a, varied_b, crystals, round, needles. `train` learns what is in DIR/data
-(first what follows the encoder of `crystals` while that rests), `again` all. Every twelfth is for validation, on
-which `card` sets calibration and thresholds; it writes DIR/label.onnx.
+`bench.crystals.ship data` into DIR/data: varied_a, varied_b, crystals, round, needles. `train` learns what is in
+DIR/data (first what follows the encoder of `crystals` while that rests), `again` all. Every twelfth is for
+validation: on those `card` sets calibration and thresholds, and it writes DIR/label.onnx.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DATA, RICH = (900, 3001), (500, 3002)
 """Rendered pictures and their seed."""
 HEAD = HeadSchedule(steps=200)
 TRAIN = LabelSchedule(steps=2600)
-AGAIN = LabelSchedule(steps=2400, seed=1)
+AGAIN = (LabelSchedule(steps=2400, seed=1), LabelSchedule(steps=2000, rate=8e-4, seed=2))
 
 
 def pictures_of(folder: Path) -> tuple[list[LabelPicture], list[LabelPicture]]:
@@ -81,14 +81,19 @@ def train(out: Path) -> None:
 def again(out: Path) -> None:
     """On more pictures."""
     learn = pictures_of(out / "data")[0] + pictures_of(out / "rich")[0]
-    net = train_labels(learn, out / "again", schedule=AGAIN, net=network(out / "train" / "mean.pt"), note=_told)
-    torch.save(net.state_dict(), out / "again" / "mean.pt")
+    before = out / "train"
+    for k, schedule in enumerate(AGAIN):
+        here = out / f"again{k}"
+        if not (here / "mean.pt").exists():
+            net = train_labels(learn, here, schedule=schedule, net=network(before / "mean.pt"), note=_told)
+            torch.save(net.state_dict(), here / "mean.pt")
+        before = here
 
 
 def card(out: Path) -> Path:
     """Calibrate and export."""
     learn, check = (a + b for a, b in zip(pictures_of(out / "data"), pictures_of(out / "rich"), strict=True))
-    net = network(out / "again" / "mean.pt")
+    net = network(out / f"again{len(AGAIN) - 1}" / "mean.pt")
     told = {
         "name": "label",
         "made_by": f"crystalscope {__version__}",
@@ -99,7 +104,7 @@ def card(out: Path) -> Path:
             {"sets": sorted(f.stem for f in (out / "data").glob("[!0-9]*.npz")), "of": "bench.crystals.ship data"},
         ],
         "pictures": {"learnt": len(learn), "validation": len(check)},
-        "schedule": {"head": asdict(HEAD), "train": asdict(TRAIN), "again": asdict(AGAIN)},
+        "schedule": {"head": asdict(HEAD), "train": asdict(TRAIN), "again": [asdict(a) for a in AGAIN]},
         "licence": "BSD-3-Clause",
     }
     told |= finished(net, LabelParts(learn, check, check), out)

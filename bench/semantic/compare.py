@@ -197,14 +197,16 @@ def main() -> None:
         print(name, numbers, flush=True)
     write_json(args.out / "results.json", results)
     plots = {
-        "semantic-fractions": plot_fractions(sizes),
-        "semantic-faults": plot_faults(ratios, forms),
-        "semantic-overlay": plot_overlay(args.dir / name, {m: runs[m] for m in ("semantic", "threshold", "crystals")}),
+        "semantic-fractions.png": plot_fractions(sizes),
+        "semantic-faults.png": plot_faults(ratios, forms),
+        "semantic-overlay.jpg": plot_overlay(
+            args.dir / name, {m: runs[m] for m in ("semantic", "threshold", "crystals")}
+        ),
     }
-    for stem, data in plots.items():
-        write_bytes(args.out / f"{stem}.png", data)
+    for file, data in plots.items():
+        write_bytes(args.out / file, data)
         if args.docs:
-            write_bytes(Path("docs/images") / f"{stem}.png", data)
+            write_bytes(Path("docs/images") / file, data)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def plot_overlay(folder: Path, runs: Mapping[str, Path]) -> bytes:
         tile = np.ascontiguousarray(whole[rows - _SHOWN : rows + _SHOWN, columns - _SHOWN : columns + _SHOWN])
         cv2.putText(tile, method, (12, 32), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (200, 60, 0), 2, cv2.LINE_AA)
         tiles.append(tile)
-    return bytes(cv2.imencode(".png", cv2.cvtColor(np.hstack(tiles), cv2.COLOR_RGB2BGR))[1].tobytes())
+    return bytes(cv2.imencode(".jpg", cv2.cvtColor(np.hstack(tiles), cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
 def _png(figure: Any) -> bytes:
