@@ -198,8 +198,8 @@ class GivenConfig(Table):
 class LabelConfig(Table):
     """The ten labels of a picture and the outcome of an experiment."""
 
-    labeller: str = "rules"
-    """rules (from the particles found), network, one that a package brings; none: pictures are not labelled."""
+    labeller: str = "network"
+    """network (looks at the picture), rules (from the particles found), one that a package brings; none: no labels."""
     weights: str = "label"
     """Shipped weights by name, or the path of an .onnx file with its card beside it."""
     thresholds: dict[str, Share] = Field(default_factory=dict)

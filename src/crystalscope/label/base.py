@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crystalscope.config import LabelConfig
-from crystalscope.core import Instances
+from crystalscope.core import LABELS, Instances
 from crystalscope.errors import ConfigError
 
 GROUP = "crystalscope.labellers"
@@ -51,3 +52,19 @@ def make_labeller(config: LabelConfig) -> Labeller:
         )
     labeller: Labeller = found[config.labeller].load()(config)
     return labeller
+
+
+def in_force(thresholds: NDArray[np.float64], given: Mapping[str, float]) -> NDArray[np.float64]:
+    """(10,) thresholds with the given ones in place of others.
+
+    Raises
+    ------
+    ConfigError
+        When one is for a label that does not exist.
+    """
+    out = thresholds.copy()
+    for name, value in given.items():
+        if name not in LABELS:
+            raise ConfigError(f"expected thresholds of {', '.join(LABELS)}, got {name!r}; check label.thresholds")
+        out[LABELS.index(name)] = value
+    return out

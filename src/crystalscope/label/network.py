@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from crystalscope.config import LabelConfig
 from crystalscope.core import LABELS, Instances
 from crystalscope.errors import ConfigError, ReadError
+from crystalscope.label.base import in_force
+from crystalscope.label.rules import rule_labels
 from crystalscope.label.seen import Floats, levelled, resized
 from crystalscope.segment.engines import Run, open_network
 from crystalscope.weights import read_card, weights_path
@@ -132,22 +134,12 @@ class NetworkLabeller:
         self.thresholds = in_force(self.network.thresholds, config.thresholds)
 
     def label(self, grey: Floats, *, instances: Instances | None = None) -> Array:
-        """(10,) confidences of a picture (rows, columns), full scale 1; particles are not needed."""
-        del instances
-        return self.network.confidences(grey)
+        """(10,) confidences of a picture (rows, columns), full scale 1.
 
-
-def in_force(thresholds: Array, given: Mapping[str, float]) -> Array:
-    """(10,) thresholds with the given ones in place of others.
-
-    Raises
-    ------
-    ConfigError
-        When one is for a label that does not exist.
-    """
-    out = thresholds.copy()
-    for name, value in given.items():
-        if name not in LABELS:
-            raise ConfigError(f"expected thresholds of {', '.join(LABELS)}, got {name!r}; check label.thresholds")
-        out[LABELS.index(name)] = value
-    return out
+        Where particles were looked for, they say whether an object is present: at full resolution the first small
+        crystals are seen earlier, and ghosts have no sharp outline.
+        """
+        out = self.network.confidences(grey)
+        if instances is not None:
+            out[0] = rule_labels(instances, grey)[0]
+        return out

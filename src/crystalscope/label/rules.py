@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crystalscope.config import LabelConfig
 from crystalscope.core import KINDS, LABELS, Instances
-from crystalscope.label.network import in_force
+from crystalscope.label.base import in_force
 from crystalscope.measure import measure_columns
 
 Array = NDArray[np.float64]

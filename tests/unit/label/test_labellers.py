@@ -126,3 +126,12 @@ def test_agreement_of_labels_and_particles():
     got = agreement(labels, particles, frames)
     assert got == {"object_present": 0.5, "needle": 0.5, "elongated": 1.0, "too_concentrated": 1.0}
     assert disagreements(got) == ["object_present", "needle"]
+
+
+def test_an_object_is_present_as_far_as_particles_say_so(label_weights, rng):
+    network = NetworkLabeller(LabelConfig(weights=str(label_weights)))
+    grey = (0.5 + 0.1 * rng.normal(size=(96, 128))).astype(np.float32)
+    alone = network.label(grey)
+    none = network.label(grey, instances=Instances.empty(FieldOfView((96, 128))))
+    assert none[0] == 0
+    assert np.array_equal(none[1:], alone[1:])
