@@ -142,4 +142,6 @@ class NetworkLabeller:
         out = self.network.confidences(grey)
         if instances is not None:
             out[0] = rule_labels(instances, grey)[0]
+        # No object of a kind without an object.
+        out[1:-1] = np.minimum(out[1:-1], out[0])
         return out
