@@ -3,8 +3,9 @@
     python -m bench.speed [--frames 200] [--memory]
 
 Pictures: 1112 x 1000 px JPEG, 30 particles each (rendered). The scikit-image chain does the same steps one after the
-other: read, flat field, threshold, closing, fill, watershed, regionprops_table with Feret. Whole-process times include
-writing all tables; the report and the start of the interpreter are given on their own.
+other: read, flat field, threshold, closing, fill, watershed, regionprops_table with Feret; it has no labels, so that
+ours are left out too, and stand among the stages. Whole-process times include writing all tables; the report and the
+start of the interpreter are given on their own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -24,6 +26,7 @@ import numpy as np
 from crystalscope.config import load_config
 from crystalscope.io.pictures import read_picture, to_grey
 from crystalscope.io.sequence import open_sequence
+from crystalscope.label import make_labeller
 from crystalscope.measure import measure_columns
 from crystalscope.pipeline import _in_order, analyze_frame, study_run
 from crystalscope.prepare import prepare
@@ -31,6 +34,7 @@ from crystalscope.results import RunFolder
 from crystalscope.scenes import preset, scenes_of
 
 THREADS = 2
+CONFIG = load_config(segmenter="threshold", prepare={"static": "off"}, label={"labeller": "none"})
 
 
 def pictures(folder: Path, frames: int) -> None:
@@ -52,7 +56,7 @@ def whole(folder: Path, out: Path) -> tuple[float, float]:
     """Seconds of the chain from file to tables, and particles per picture."""
     from concurrent.futures import ThreadPoolExecutor
 
-    config = load_config(segmenter="threshold", prepare={"static": "off"})
+    config = CONFIG
     source = open_sequence(folder, config=config.input)
     run = RunFolder.open(out, source=source, config=config, overwrite=False)
     study = study_run(source, config)
@@ -104,9 +108,10 @@ def pyopia_chain(path: Path) -> None:
 
 def stages(folder: Path, count: int) -> dict[str, float]:
     """Milliseconds per picture of each stage, one thread."""
-    config = load_config(segmenter="threshold", prepare={"static": "off"})
+    config = CONFIG
     source = open_sequence(folder, config=config.input)
     study = study_run(source, config)
+    labeller = make_labeller(load_config().label)
     total: dict[str, float] = defaultdict(float)
     with tempfile.TemporaryDirectory() as out:
         run = RunFolder.open(Path(out) / "run", source=source, config=config, overwrite=False)
@@ -125,7 +130,9 @@ def stages(folder: Path, count: int) -> dict[str, float]:
             marks.append(time.perf_counter())
             measure_columns(found, data)
             marks.append(time.perf_counter())
-            for name, a, b in zip(("decode", "prepare", "segment", "measure"), marks, marks[1:], strict=False):
+            labeller.label(to_grey(data), instances=found)
+            marks.append(time.perf_counter())
+            for name, (a, b) in zip(("decode", "prepare", "segment", "measure", "label"), pairwise(marks), strict=True):
                 total[name] += b - a
             results.append(analyze_frame(source, frame, study, config))
         start = time.perf_counter()

@@ -1,7 +1,9 @@
 """Labels on sets of the test renderer: python -m bench.label.evaluate SET [SET ...] [--weights FILE] [--misses DIR]
+python -m bench.label.evaluate SET --run RUN
 
 A set is a folder of `python -m bench.otherlight labels`. Prints precision, recall and F1 per label, the expected
-calibration error, and how often object_present is said of pictures that show nothing.
+calibration error, and how often object_present is said of pictures that show nothing. `--run`: the labels of a run of
+`crystalscope analyze SET/images --out RUN`.
 """
 
 from __future__ import annotations
@@ -24,12 +26,17 @@ from crystalscope.weights import weights_path
 
 
 def labelled(
-    folder: Path, network: LabelNetwork, *, workers: int = 2
+    folder: Path, network: LabelNetwork, *, run: Path | None = None, workers: int = 2
 ) -> tuple[Dataset, list[str], np.ndarray, np.ndarray]:
-    """The set, its files, confidences (n, 10) and truth (n, 10)."""
+    """The set, its files, confidences (n, 10) of the network or of a run of `analyze`, and truth (n, 10)."""
     data = open_dataset(folder)
     rows = label_rows(data)
     files = data.frames["file"].astype(str).tolist()
+
+    if run is not None:
+        table = pd.read_csv(run / "labels.csv").set_index("file")
+        given = table.loc[[Path(f).name for f in files], list(LABELS)].to_numpy(dtype=float)
+        return data, files, given, rows.loc[files].to_numpy(dtype=float)
 
     def one(i: int) -> np.ndarray:
         return network.confidences(to_grey(np.asarray(data.read(i).data), bits=16))
@@ -44,9 +51,10 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", type=Path)
     parser.add_argument("--weights", default="label")
     parser.add_argument("--misses", type=Path, help="write the pictures of a wrong label there, with its map")
+    parser.add_argument("--run", type=Path, help="labels of this run of the one set given, instead of the network")
     args = parser.parse_args()
     network = load_labels(str(weights_path(args.weights)))
-    found = [labelled(s, network) for s in args.sets]
+    found = [labelled(s, network, run=args.run) for s in args.sets]
     given, truth = np.concatenate([f[2] for f in found]), np.concatenate([f[3] for f in found])
     table = label_scores(given, truth, thresholds=network.thresholds, names=LABELS)
     print(table.round(3).to_string(index=False))

@@ -39,8 +39,8 @@ AGAIN = (LabelSchedule(steps=2400, seed=1), LabelSchedule(steps=2000, rate=8e-4,
 LIMITS = (
     "On 250 pictures of another renderer (python -m bench.label.evaluate, seed 211): macro F1 0.71; ufo 0.32, "
     "block 0.56, platelet 0.60, all others from 0.68 to 0.98.",
-    "Of pictures that show nothing but ghosts, dust or noise half are said to show an object; where particles are "
-    "looked for (analyze), these decide.",
+    "Of pictures that show nothing but ghosts, dust or noise half are said to show an object, and nearly as many where "
+    "the particles of analyze decide.",
     "Weak on speckled reflected light and between crossed polars (macro F1 0.62 and 0.63).",
     "Trained briefly: pictures that were learnt score no better than those that were not.",
 )

@@ -42,6 +42,8 @@ METHODS = {
 }
 """As published; with Crofton's perimeter in its gate and overlaps completed; without the gate; the two others."""
 CLASS_UM = 10.0
+CONVEX = 0.94
+"""Solidity below which an outline is left out, for what overlapping crystals that are drawn as one cost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +61,14 @@ def truth_of(folder: Path) -> Sizes:
     return Sizes(whole["ecd_um"].to_numpy(dtype=float), whole["body_width_um"].to_numpy(dtype=float))
 
 
-def found_by(config: AnalyzeConfig, folder: Path, run: Path) -> Sizes:
-    """Whole crystals that a method finds."""
+def found_by(config: AnalyzeConfig, folder: Path, run: Path, *, solidity: float = 0.0) -> Sizes:
+    """Whole crystals that a method finds, of at least a solidity."""
     scale = open_dataset(folder).manifest.pixel_size_um
     settled = config.model_copy(update={"input": config.input.model_copy(update={"pixel_size_um": scale})})
     if not (run / "particles.parquet").exists():
         analyze(folder / "images", run, config=settled)
     table = read_table(run / "particles.parquet", where="in_focus AND NOT touches_border AND kind = 'crystal'")
+    table = table[table["solidity"] >= solidity]
     return Sizes(table["ecd_um"].to_numpy(dtype=float), table["width_um"].to_numpy(dtype=float))
 
 
@@ -168,6 +171,8 @@ def faults(runs: dict[str, Path], truth: Path) -> tuple[dict[str, Any], dict[str
             "median_ratio": float(crossed["ratio"].median()) if len(crossed) else math.nan,
             "within_5_percent": float(crossed["ratio"].between(0.95, 1.05).mean()) if len(crossed) else math.nan,
         }
+        alone = table[table["shared"] <= 0.05]
+        numbers[f"alone, {method}"] = {"n": len(alone), "median_ratio": float(alone["ratio"].median())}
     return numbers, ratios, forms
 
 
@@ -192,6 +197,8 @@ def main() -> None:
             print(
                 name, method, {k: v if isinstance(v, dict) else round(v, 4) for k, v in results[name][method].items()}
             )
+        convex = found_by(METHODS["crystals"], args.dir / name, runs["crystals"], solidity=CONVEX)
+        results[name]["crystals, convex"] = figures(convex, truth, sieve[0])
         numbers, ratios, forms = faults(runs, args.dir / name)
         results[name]["faults"] = numbers
         print(name, numbers, flush=True)

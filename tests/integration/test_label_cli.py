@@ -11,8 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from crystalscope.cli import app
+from crystalscope.config import LabelConfig
 from crystalscope.core import LABELS
+from crystalscope.io.pictures import to_grey
 from crystalscope.io.tables import read_table
+from crystalscope.label import make_labeller
+from crystalscope.scenes import preset, scenes_of
 
 runner = CliRunner()
 FRAMES = 24
@@ -169,3 +173,15 @@ def test_labels_that_were_changed_by_hand_are_told(analysed, tmp_path):
     (tmp_path / "run" / "labels.csv").write_text("file,ufo\na.png,1\n")
     got = run("events", tmp_path / "run", code=2)
     assert "is_object_present" in got.output
+
+
+@pytest.mark.parametrize(("recipe", "shown", "absent"), [("needles", "needle", "droplets"), ("beads", None, "needle")])
+def test_shipped_weights_tell_rendered_pictures_apart(recipe, shown, absent):
+    labeller = make_labeller(LabelConfig())
+    scenes = scenes_of(preset(recipe).changed(instrument={"rows": 600, "columns": 700}), frames=3, seed=9, workers=1)
+    told = [labeller.label(to_grey(np.asarray(s.image.data), bits=8)) >= labeller.thresholds for s in scenes]
+    given = dict(zip(LABELS, np.mean(told, axis=0), strict=True))
+    assert given["object_present"] == 1
+    assert given[absent] == 0
+    if shown:
+        assert given[shown] == 1

@@ -137,7 +137,7 @@ class NetworkLabeller:
         """(10,) confidences of a picture (rows, columns), full scale 1.
 
         Where particles were looked for, they say whether an object is present: at full resolution the first small
-        crystals are seen earlier, and ghosts have no sharp outline.
+        crystals are seen earlier.
         """
         out = self.network.confidences(grey)
         if instances is not None:

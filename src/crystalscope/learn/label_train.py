@@ -360,7 +360,7 @@ def _parts(pictures: Sequence[LabelPicture], share: float, rng: np.random.Genera
 
 
 def _labels_of_part(labels: NDArray[np.float32], cells: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What a part shows: for certain what reaches beyond its edge; nothing is said of what its edge may cut."""
+    """What a part shows: for certain what lies in cells off its edge; nothing is said of what its edge may cut."""
     out = labels.copy()
     for k in range(len(LABELS)):
         if k == _COVER or labels[k] == 0:

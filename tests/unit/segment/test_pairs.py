@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from crystalscope.segment.masks import Mask, iou, trimmed
+from crystalscope.segment.masks import Mask, iou, shared_pixels, trimmed
 from crystalscope.segment.pairs import halves
 
 
@@ -40,7 +40,10 @@ def test_what_is_convex_is_one(mask):
     assert halves(mask) is None
 
 
-def test_thin_lines_are_left_alone():
+def test_parts_of_a_thin_line_lie_on_it():
     crop = np.zeros((60, 60), np.uint8)
     cv2.polylines(crop, [np.array([[5, 5], [50, 5], [50, 50], [20, 30]])], False, 1)
-    halves(Mask(0, 0, trimmed(crop, 0, 0)[0], 0.8, 0, 0.0, 0.0))
+    line = Mask(0, 0, trimmed(crop, 0, 0)[0], 0.8, 0, 0.0, 0.0)
+    parts = halves(line)
+    assert all(shared_pixels(p, line) == p.area > 0 for p in parts)
+    assert sum(p.area for p in parts) < line.area
