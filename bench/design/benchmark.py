@@ -74,7 +74,7 @@ def accuracy(plant: Plant, system: System, rng: np.random.Generator) -> dict[str
     for name, fitted in twins.items():
         predictions = fitted.predict(test)
         out[name] = {a: _errors(predictions[a], right[:, j], noisy[:, j]) for j, a in enumerate(ATTRIBUTES)}
-        front = _four(fitted, system, rng, inside=name == "default")
+        front = _four(fitted, system, rng, careful=name == "default")
         truth, measured = run_plant(plant, front), run_plant(plant, front, rng=rng)
         at = fitted.predict(front)
         out[name]["pareto"] = {a: _errors(at[a], truth[:, j], measured[:, j]) for j, a in enumerate(ATTRIBUTES)}
@@ -145,7 +145,7 @@ def volume(plant: Plant, system: System, rng: np.random.Generator) -> dict[str, 
     best = _true_front(plant, system, rng)
     table = simulated_table(plant, system, rng=rng, gaps=GAPS)
     published = PublishedTwin(quick=True, augment=False).fit(table, rng=np.random.default_rng(0))
-    four = _four(published, system, rng, inside=False)
+    four = _four(published, system, rng, careful=False)
     tried = Conditions.join([table.conditions, four])
     theirs = _objectives(plant, system, tried)
     conditions = make_plan(system, FIRST, rng=rng, mix={1: 4, 3: 3, 5: 2, 7: 2, 9: 1})
@@ -202,10 +202,10 @@ def _forest(table: DoETable, test: Conditions, noisy: Array) -> dict[str, dict[s
     return out
 
 
-def _four(fitted: Any, system: System, rng: np.random.Generator, *, inside: bool) -> Conditions:
+def _four(fitted: Any, system: System, rng: np.random.Generator, *, careful: bool) -> Conditions:
     """Four recipes spread over the union of the fronts."""
     parts, objectives = [], []
-    for front in optimise_all(fitted, rng=rng, inside=inside, effort=(24, 12)):
+    for front in optimise_all(fitted, rng=rng, careful=careful, effort=(24, 12)):
         if len(front):
             parts.append(round_conditions(Space(system, front.segments).decode(front.coordinates), system))
             objectives.append(front.objectives)
@@ -244,7 +244,7 @@ def _true_front(plant: Plant, system: System, rng: np.random.Generator) -> Array
     start = make_plan(system, 60, rng=rng)
     truth: Any = _Truth(plant, DoETable(system, start, run_plant(plant, start)))
     fronts = [
-        optimise(truth, space, rng=rng, population=SEARCH[0], generations=SEARCH[1], inside=False)
+        optimise(truth, space, rng=rng, population=SEARCH[0], generations=SEARCH[1], careful=False)
         for space in spaces_of(system)
     ]
     return np.vstack([f.objectives for f in fronts if len(f)])

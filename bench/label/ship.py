@@ -6,10 +6,10 @@ python -m bench.label.ship train --out DIR
 python -m bench.label.ship again --out DIR
 python -m bench.label.ship card --out DIR
 
-`data` renders pictures of `learn.label_data.recipes` into DIR/data and DIR/rich, `sets` brings sets of
+`data` renders pictures of `learn.label_data.recipes` into DIR/data, DIR/rich and (empty ones) DIR/empty, `sets` brings sets of
 `bench.crystals.ship data` into DIR/data: varied_a, varied_b, crystals, round, needles. `train` learns what is in
 DIR/data (first what follows the encoder of `crystals` while that rests), `again` all. Every twelfth is for
-validation: on those `card` sets calibration and thresholds, and it writes DIR/label.onnx.
+validation, and all empty ones: on those `card` sets calibration and thresholds, and it writes DIR/label.onnx.
 """
 
 from __future__ import annotations
@@ -30,11 +30,16 @@ from crystalscope.learn.label_train import HeadSchedule, LabelSchedule, train_he
 from crystalscope.weights import weights_path
 
 CHUNK, HELD = 25, 12
-DATA, RICH = (900, 3001), (500, 3002)
-"""Rendered pictures and their seed."""
+DATA, RICH, EMPTY = (900, 3001), (500, 3002), (150, 3003)
+"""Rendered pictures and their seed; the last show nothing but ghosts, dust and noise."""
 HEAD = HeadSchedule(steps=200)
 TRAIN = LabelSchedule(steps=2600)
-AGAIN = (LabelSchedule(steps=2400, seed=1), LabelSchedule(steps=2000, rate=8e-4, seed=2))
+AGAIN = (
+    LabelSchedule(steps=2400, seed=1),
+    LabelSchedule(steps=2000, rate=8e-4, seed=2),
+    LabelSchedule(steps=5600, rate=8e-4, keep=0.995, seed=3),
+)
+"""The nuisances of `learn.nuisances` came with the third."""
 
 LIMITS = (
     "On 250 pictures of another renderer (python -m bench.label.evaluate, seed 211): macro F1 0.71; ufo 0.32, "
@@ -52,12 +57,12 @@ def pictures_of(folder: Path) -> tuple[list[LabelPicture], list[LabelPicture]]:
     return [p for i, p in enumerate(every) if i % HELD], every[::HELD]
 
 
-def make_data(folder: Path, pictures: int, seed: int, *, rich: bool) -> None:
+def make_data(folder: Path, pictures: int, seed: int, *, rich: bool = False, empty: bool = False) -> None:
     """Render what is not there."""
     for first in range(0, pictures, CHUNK):
         file = folder / f"{first:05d}.npz"
         if not file.exists():
-            chunk = rendered(first, min(first + CHUNK, pictures), seed=seed, rich=rich)
+            chunk = rendered(first, min(first + CHUNK, pictures), seed=seed, rich=rich, empty=empty)
             print(save_pictures(file, list(chunk)), flush=True)
 
 
@@ -102,6 +107,7 @@ def again(out: Path) -> None:
 def card(out: Path) -> Path:
     """Calibrate and export."""
     learn, check = (a + b for a, b in zip(pictures_of(out / "data"), pictures_of(out / "rich"), strict=True))
+    check += [p for f in sorted((out / "empty").glob("*.npz")) for p in load_pictures(f)]
     net = network(out / f"again{len(AGAIN) - 1}" / "mean.pt")
     told = {
         "name": "label",
@@ -110,6 +116,7 @@ def card(out: Path) -> Path:
         "data": [
             {"recipes": "learn.label_data.recipes()", "pictures": DATA[0], "seed": DATA[1]},
             {"recipes": "learn.label_data.recipes(rich=True)", "pictures": RICH[0], "seed": RICH[1]},
+            {"recipes": "learn.label_data.recipes(), empty", "pictures": EMPTY[0], "seed": EMPTY[1], "for": "validation"},
             {"sets": sorted(f.stem for f in (out / "data").glob("[!0-9]*.npz")), "of": "bench.crystals.ship data"},
         ],
         "pictures": {"learnt": len(learn), "validation": len(check)},
@@ -135,8 +142,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     if args.stage == "data":
-        make_data(args.out / "data", *DATA, rich=False)
+        make_data(args.out / "data", *DATA)
         make_data(args.out / "rich", *RICH, rich=True)
+        make_data(args.out / "empty", *EMPTY, empty=True)
     elif args.stage == "sets":
         take_sets(args.out / "data", args.sets)
     elif args.stage == "card":

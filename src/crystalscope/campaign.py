@@ -49,7 +49,7 @@ def run_campaign(table: DoETable, *, settings: CampaignSettings, progress: Progr
     published = isinstance(twin, FittedPublished)
     # The published optimiser knows no domain.
     fronts = optimise_all(
-        twin, rng=rng, inside=not published, level=settings.level, progress=progress, effort=settings.effort
+        twin, rng=rng, careful=not published, level=settings.level, progress=progress, effort=settings.effort
     )
     objectives = sum(a.objective for a in table.system.attributes if a.column in twin.attributes)
     suggestion = None

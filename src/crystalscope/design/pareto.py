@@ -38,7 +38,7 @@ def optimise(
     rng: np.random.Generator,
     population: int = 40,
     generations: int = 25,
-    inside: bool = True,
+    careful: bool = True,
     level: float = 0.9,
 ) -> ParetoFront:
     """Front of one kind of profile by NSGA-II (Deb et al., IEEE Trans. Evol. Comput. 6 (2002) 182; pymoo).
@@ -51,9 +51,11 @@ def optimise(
         Of the profile; every point of it keeps the constraints.
     population, generations
         Of the search.
-    inside
-        Whether recipes must lie within what was tried. Optimisers go where a model errs in their favour, and that is
-        mostly where there are no data.
+    careful
+        Whether recipes must lie within what was tried, and their expected objectives within what was measured; and
+        whether the search takes objectives for one standard deviation worse than their means, so that of two recipes
+        of equal promise the one that is better known is taken. Optimisers go where a model errs in their favour, and
+        that is mostly where there are no data. What lies beyond is for the next experiments (`suggest`).
     level
         Of the intervals.
 
@@ -70,13 +72,17 @@ def optimise(
     class Recipes(Problem):  # type: ignore[misc]
         def __init__(self) -> None:
             count = objectives_of(system, twin.attributes, np.zeros((1, len(twin.attributes))), space.decode(start[:1]))
-            super().__init__(n_var=space.size, n_obj=count.shape[1], n_ieq_constr=int(inside), xl=0.0, xu=1.0)
+            super().__init__(n_var=space.size, n_obj=count.shape[1], n_ieq_constr=int(careful), xl=0.0, xu=1.0)
 
         def _evaluate(self, x: Array, out: dict[str, Array], *args: object, **kwargs: object) -> None:
             conditions = round_conditions(space.decode(x), system)
-            out["F"] = objectives_of(system, twin.attributes, twin.means(conditions), conditions)
-            if inside:
-                out["G"] = twin.distance(conditions)[:, None] - 1
+            if not careful:
+                out["F"] = objectives_of(system, twin.attributes, twin.means(conditions), conditions)
+                return
+            means, sds = twin.estimate(conditions)
+            out["F"] = objectives_of(system, twin.attributes, means, conditions)
+            out["F"] += objective_sds(system, twin.attributes, sds, conditions)
+            out["G"] = np.maximum(twin.distance(conditions), _beyond(twin, means))[:, None] - 1
 
     tried = twin.table.conditions
     mine = np.flatnonzero(tried.segments == space.segments)
@@ -103,9 +109,35 @@ def optimise(
         return ParetoFront(space.segments, x, none, predictions, np.zeros(0))
     values = np.column_stack([predictions[n].mean for n in twin.attributes])
     objectives = objectives_of(system, twin.attributes, values, conditions)
-    order = np.argsort(objectives[:, 0], kind="stable")
+    # A recipe that the search kept for being better known may be worse in every mean.
+    front = np.flatnonzero(nondominated(objectives))
+    order = front[np.argsort(objectives[front, 0], kind="stable")]
     kept = {n: _rows(p, order) for n, p in predictions.items()}
     return ParetoFront(space.segments, x[order], objectives[order], kept, conditions.batch_time_h[order])
+
+
+def objective_sds(system: System, names: Sequence[str], sds: Array, conditions: Conditions) -> Array:
+    """(n, m) standard deviations of the objectives of `objectives_of`; the batch time has next to none."""
+    columns = [sds[:, list(names).index(a.column)] for a in system.attributes if a.objective and a.column in names]
+    if system.time_objective:
+        columns.append(np.full(len(conditions), 1e-6))
+    return np.column_stack(columns)
+
+
+def _beyond(twin: FittedTwin, means: Array) -> Array:
+    """(n,) how far expected objectives are from the middle of the measured ones, over half their range."""
+    table = twin.table
+    out = np.zeros(len(means))
+    for i, name in enumerate(twin.attributes):
+        j = next(k for k, a in enumerate(table.system.attributes) if a.column == name)
+        a, y = table.system.attributes[j], table.values[:, j]
+        if not a.objective:
+            continue
+        low, high, mean = float(np.nanmin(y)), float(np.nanmax(y)), means[:, i]
+        if a.scale == "log":
+            low, high, mean = np.log(low), np.log(high), np.log(np.maximum(mean, 1e-12))
+        out = np.maximum(out, np.abs(mean - 0.5 * (low + high)) / max(0.5 * (high - low), 1e-12))
+    return out
 
 
 def _rows(p: Prediction, order: NDArray[np.int64]) -> Prediction:
@@ -116,7 +148,7 @@ def optimise_all(
     twin: FittedTwin,
     *,
     rng: np.random.Generator,
-    inside: bool = True,
+    careful: bool = True,
     level: float = 0.9,
     progress: Progress | None = None,
     effort: tuple[int, int] = (40, 25),
@@ -128,7 +160,7 @@ def optimise_all(
         if progress is not None:
             progress("Pareto fronts", i, len(spaces))
         out.append(
-            optimise(twin, space, rng=rng, population=effort[0], generations=effort[1], inside=inside, level=level)
+            optimise(twin, space, rng=rng, population=effort[0], generations=effort[1], careful=careful, level=level)
         )
     return tuple(out)
 

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 from crystalscope.core.design import ParetoFront
 from crystalscope.design.base import FittedTwin
 from crystalscope.design.conditions import Conditions
-from crystalscope.design.pareto import objectives_of
+from crystalscope.design.pareto import objective_sds, objectives_of
 from crystalscope.design.space import round_conditions, spaces_of
 from crystalscope.errors import InputError
 
@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 _POOL = 4000
 _KEPT = 200
 _SAMPLES = 128
+_FURTHEST = 1.5
+"""Distance from what was tried up to which experiments are proposed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,16 +87,17 @@ def suggest(
         raise InputError("expected two objectives with models, got one; set objective = true for another attribute")
     x = _candidates(twin, fronts, rng, pool)
     # The nearest are first: far outside, the twin says little, and its spread is a guess.
-    inside = np.flatnonzero(twin.distance(x) <= 1.5)
+    inside = np.flatnonzero(twin.distance(x) <= _FURTHEST)
     x = x.take(inside if len(inside) >= count else np.arange(len(x)))
     x = x.take(_screen(twin, x, kept, fronts, rng))
-    means, sds = twin.estimate(x)
     low, high = measured.min(axis=0), measured.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
     reference = np.ones(measured.shape[1]) * 1.1
     front = (measured - low) / span
+
+    means, sds = twin.estimate(x)
     m = (objectives_of(system, twin.attributes, means, x) - low) / span
-    s = _objective_sds(twin, sds, x) / span
+    s = objective_sds(system, twin.attributes, sds, x) / span
     whole = max(_volume(front, reference), 0.05)
     chosen, gains = [], []
     left = np.arange(len(x))
@@ -184,18 +187,6 @@ def _measured(twin: FittedTwin) -> Array:
         known = np.isfinite(table.values[:, j])
         values[known, i] = table.values[known, j]
     return objectives_of(table.system, twin.attributes, values, table.conditions)
-
-
-def _objective_sds(twin: FittedTwin, sds: Array, x: Conditions) -> Array:
-    system = twin.table.system
-    columns = [
-        sds[:, twin.attributes.index(a.column)]
-        for a in system.attributes
-        if a.objective and a.column in twin.attributes
-    ]
-    if system.time_objective:
-        columns.append(np.full(len(x), 1e-6))
-    return np.column_stack(columns)
 
 
 def _candidates(twin: FittedTwin, fronts: Sequence[ParetoFront], rng: np.random.Generator, pool: int) -> Conditions:

@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 
 _LEAST_FRAMES = 6
 _REPLICATES = 300
+_LATER = 0.1
+"""Length of a window of pictures over their number since the first crystals."""
 
 
 def growth_rate_event(
@@ -116,16 +118,20 @@ def leading_lengths(t: Array, lengths: list[Array]) -> tuple[Array, Array]:
     begin = int(holds[0])
     early = counts[begin : begin + 2 * _LEAST_FRAMES]
     number = max(0.5 * float(early.mean()), 0.2)
-    # Enough pictures that at least two crystals lie above the length.
-    window = max(1, math.ceil(2 / number))
-    at, length = [], []
-    for a in range(begin, t.size - window + 1, max(1, window // 2)):
+    # Enough pictures that at least two crystals lie above the length; later, when it changes more slowly, more.
+    least = max(1, math.ceil(2 / number))
+    at, length, a = [], [], begin
+    while True:
+        window = max(least, round(_LATER * (a - begin)))
+        if a + window > t.size:
+            break
         pooled = np.sort(np.concatenate(lengths[a : a + window]))[::-1]
         rank = number * window
         if pooled.size > rank:
             k = math.floor(rank)
             at.append(float(t[a : a + window].mean()))
             length.append(float(np.interp(rank, [k - 1, k], pooled[[max(k - 1, 0), k]])))
+        a += max(1, window // 8)
     return np.array(at), np.array(length)
 
 
@@ -134,9 +140,11 @@ def _mean_rate(t: Array, lengths: list[Array]) -> float:
     at, length = leading_lengths(t, lengths)
     if len(np.unique(at)) < 4:
         return math.nan
-    part = max(4, at.size // 8)
     first, last = float(at[0]), float(t[-1])
-    start, end = _line_at(at[:4], length[:4], first), _line_at(at[-part:], length[-part:], last)
+    start = _line_at(at[:4], length[:4], first)
+    # Growth slows down: a parabola through the second half, at its end.
+    late = at >= min((first + last) / 2, float(np.unique(at)[-4]))
+    end = float(np.polynomial.Polynomial.fit(at[late], length[late], 2)(last))
     if lengths[0].size == 0:
         # Born between the pictures: back along the first line to length 0.
         slope = (_line_at(at[:4], length[:4], float(at[3])) - start) / max(float(at[3]) - first, 1e-9)

@@ -180,14 +180,19 @@ _SHARES = (0.14, 0.26, 0.1, 0.22, 0.04, 0.1, 0.04, 0.1)
 """Of the recipes, in their order."""
 
 
-def rendered(first: int, last: int, *, seed: int, rich: bool = False) -> Iterator[LabelPicture]:
-    """Pictures `first` to `last` (exclusive) of a set; each depends on its number and the seed alone."""
+def rendered(
+    first: int, last: int, *, seed: int, rich: bool = False, empty: bool = False
+) -> Iterator[LabelPicture]:
+    """Pictures `first` to `last` (exclusive) of a set; each depends on its number and the seed alone.
+
+    `rich` as in `recipes`; `empty`: with nothing but ghosts, dust and noise.
+    """
     made = recipes(rich=rich)
     for number in range(first, last):
         rng = np.random.default_rng([seed, number, 7])
         recipe = made[int(rng.choice(len(made), p=_SHARES))]
         rows, columns = SHAPES[int(rng.integers(len(SHAPES)))]
-        sized = recipe.changed(instrument={"rows": rows, "columns": columns})
+        sized = recipe.changed(instrument={"rows": rows, "columns": columns}, empty=1.0 if empty else recipe.empty)
         yield label_picture(frame_of(sized, number, seed=seed))
 
 

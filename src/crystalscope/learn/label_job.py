@@ -283,7 +283,9 @@ def finished(net: LabelNet, parts: LabelParts, out: Path, *, before: LabelNetwor
         y = truth["check"][:, k]
         if min((y == 1).sum(), (y == 0).sum()) >= _LEAST:
             slope[k], shift[k] = platt(logits["check"][:, k], y)
-            limits[k] = best_threshold(_sigmoid(slope[k] * logits["check"][:, k] + shift[k]), y)
+            given = _sigmoid(slope[k] * logits["check"][:, k] + shift[k])
+            # Most labelled pictures show something, most of an experiment's may not.
+            limits[k] = best_threshold(given, y, even=LABELS[k] == "object_present")
     slope, shift = slope.round(4), shift.round(4)
     for name, z in logits.items():
         confidences[name] = _sigmoid(slope * z + shift)

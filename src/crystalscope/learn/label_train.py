@@ -24,6 +24,7 @@ from crystalscope.errors import InputError
 from crystalscope.label.seen import CELL, levelled
 from crystalscope.learn.label_data import IGNORED, LabelPicture
 from crystalscope.learn.label_net import ENCODER, LabelNet
+from crystalscope.learn.nuisances import disturbed
 from crystalscope.scenes.labels import crowded
 
 Note = Callable[[int, dict[str, float]], None]
@@ -160,7 +161,7 @@ def train_labels(
         for group in optimiser.param_groups:
             group["lr"] = _rate(step, schedule) * group["part"]
         pictures = _chosen(learn, orders, weights, schedule, step)
-        x, labels, cells = batch_of(pictures, rng=np.random.default_rng([schedule.seed, step]), cut=True)
+        x, labels, cells = batch_of(pictures, rng=np.random.default_rng([schedule.seed, step]), varied=True)
         logits, maps = net(x)
         loss, parts = label_loss(logits, maps, labels, cells, weight=schedule.cells)
         optimiser.zero_grad(set_to_none=True)
@@ -314,14 +315,16 @@ def _chosen(
 
 
 def batch_of(
-    pictures: Sequence[LabelPicture], *, rng: np.random.Generator, upright: bool | None = None, cut: bool = False
+    pictures: Sequence[LabelPicture], *, rng: np.random.Generator, upright: bool | None = None, varied: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A batch, turned, mirrored and with other grey levels: pictures, labels, cells (all 255 where there are none).
 
-    All stand `upright`, or lie on their longer side; drawn where it is None. `cut`: half of the batches are parts of
-    the pictures, where cells tell what a part shows.
+    All stand `upright`, or lie on their longer side; drawn where it is None. `varied`: with nuisances, and half of the
+    batches are parts of the pictures, where cells tell what a part shows.
     """
-    if cut and all(p.cells is not None for p in pictures) and rng.random() < 0.5:
+    if varied:
+        pictures = [disturbed(p, pictures, rng) for p in pictures]
+    if varied and all(p.cells is not None for p in pictures) and rng.random() < 0.5:
         pictures = _parts(pictures, float(rng.uniform(0.5, 0.9)), rng)
     if upright is None:
         upright = bool(rng.random() < 0.5)

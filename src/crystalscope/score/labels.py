@@ -99,13 +99,16 @@ def precision_recall(confidence: ArrayLike, truth: ArrayLike) -> pd.DataFrame:
     return pd.DataFrame({"threshold": given[ends], "precision": hits / (ends + 1), "recall": hits / yes.sum()})
 
 
-def best_threshold(confidence: ArrayLike, truth: ArrayLike) -> float:
+def best_threshold(confidence: ArrayLike, truth: ArrayLike, *, even: bool = False) -> float:
     """The threshold of the highest F1, in the middle between two confidences; 0.5 where the label never occurs.
 
     Parameters
     ----------
     confidence, truth
         (n,), as in `label_scores`.
+    even
+        Count pictures with and without the label as if there were as many of either: where the share of those in the
+        validation says nothing of their share in an experiment.
 
     Notes
     -----
@@ -119,6 +122,12 @@ def best_threshold(confidence: ArrayLike, truth: ArrayLike) -> float:
     # Precision and recall of the last confidence at or above each threshold of the grid.
     place = np.searchsorted(-curve["threshold"].to_numpy(), -grid, side="right") - 1
     p, r = curve["precision"].to_numpy(), curve["recall"].to_numpy()
+    if even:
+        yes, known = (np.asarray(truth) == 1).sum(), np.isfinite(np.asarray(truth, dtype=float)).sum()
+        if known == yes:
+            return 0.5
+        wrong = r * yes * (1 / np.maximum(p, 1e-12) - 1) / (known - yes)
+        p = r / np.maximum(r + wrong, 1e-12)
     f1 = np.where(place >= 0, 2 * p[place] * r[place] / (p[place] + r[place] + 1e-12), 0.0)
     smooth = np.convolve(np.pad(f1, 5, mode="edge"), np.ones(11) / 11, mode="valid")
     best = np.flatnonzero(smooth >= smooth.max() - 1e-9)
