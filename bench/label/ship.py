@@ -6,8 +6,8 @@ python -m bench.label.ship train --out DIR
 python -m bench.label.ship again --out DIR
 python -m bench.label.ship card --out DIR
 
-`data` renders pictures of `learn.label_data.recipes` into DIR/data, DIR/rich and (empty ones) DIR/empty, `sets` brings sets of
-`bench.crystals.ship data` into DIR/data: varied_a, varied_b, crystals, round, needles. `train` learns what is in
+`data` renders pictures of `learn.label_data.recipes` into DIR/data, DIR/rich and (empty ones) DIR/empty,
+`sets` brings sets of `bench.crystals.ship data` into DIR/data: varied_a, varied_b, crystals, round, needles. `train` learns what is in
 DIR/data (first what follows the encoder of `crystals` while that rests), `again` all. Every twelfth is for
 validation, and all empty ones: on those `card` sets calibration and thresholds, and it writes DIR/label.onnx.
 """
@@ -116,7 +116,12 @@ def card(out: Path) -> Path:
         "data": [
             {"recipes": "learn.label_data.recipes()", "pictures": DATA[0], "seed": DATA[1]},
             {"recipes": "learn.label_data.recipes(rich=True)", "pictures": RICH[0], "seed": RICH[1]},
-            {"recipes": "learn.label_data.recipes(), empty", "pictures": EMPTY[0], "seed": EMPTY[1], "for": "validation"},
+            {
+                "recipes": "learn.label_data.recipes(), empty",
+                "pictures": EMPTY[0],
+                "seed": EMPTY[1],
+                "for": "validation",
+            },
             {"sets": sorted(f.stem for f in (out / "data").glob("[!0-9]*.npz")), "of": "bench.crystals.ship data"},
         ],
         "pictures": {"learnt": len(learn), "validation": len(check)},

@@ -94,7 +94,6 @@ def suggest(
     span = np.where(high > low, high - low, 1.0)
     reference = np.ones(measured.shape[1]) * 1.1
     front = (measured - low) / span
-
     means, sds = twin.estimate(x)
     m = (objectives_of(system, twin.attributes, means, x) - low) / span
     s = objective_sds(system, twin.attributes, sds, x) / span

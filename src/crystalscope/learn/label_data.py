@@ -180,9 +180,7 @@ _SHARES = (0.14, 0.26, 0.1, 0.22, 0.04, 0.1, 0.04, 0.1)
 """Of the recipes, in their order."""
 
 
-def rendered(
-    first: int, last: int, *, seed: int, rich: bool = False, empty: bool = False
-) -> Iterator[LabelPicture]:
+def rendered(first: int, last: int, *, seed: int, rich: bool = False, empty: bool = False) -> Iterator[LabelPicture]:
     """Pictures `first` to `last` (exclusive) of a set; each depends on its number and the seed alone.
 
     `rich` as in `recipes`; `empty`: with nothing but ghosts, dust and noise.

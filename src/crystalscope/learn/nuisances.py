@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crystalscope.core import LABELS
-from crystalscope.label.seen import CELL
 from crystalscope.learn.label_data import IGNORED, LabelPicture
 
 Floats = NDArray[np.float32]
@@ -184,7 +183,9 @@ def _profile(mask: NDArray[np.uint8], rng: np.random.Generator) -> Floats:
         return np.asarray(-solid, dtype=np.float32)
     if style < 0.85:
         bright = np.float32(rng.uniform(0, 0.7))
-        return np.asarray(solid * (-1 + (1 + bright) * np.clip(depth, 0, 1) ** np.float32(rng.uniform(1, 3))), np.float32)
+        return np.asarray(
+            solid * (-1 + (1 + bright) * np.clip(depth, 0, 1) ** np.float32(rng.uniform(1, 3))), np.float32
+        )
     return np.asarray(-0.5 * solid, dtype=np.float32)
 
 

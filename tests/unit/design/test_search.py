@@ -144,6 +144,10 @@ def test_fronts_are_feasible_and_better(twin, system):
     assert nondominated(front.objectives).all()
     assert front.predictions["D50"].in_domain.all()
     assert (np.diff(front.objectives[:, 0]) >= 0).all()
+    # A careful front promises no more than was measured.
+    measured, promised = twin.table.values[:, 0], front.predictions["D50"].mean
+    assert promised.max() <= np.nanmax(measured) * 1.001
+    assert promised.min() >= np.nanmin(measured) * 0.999
     i, j = choose_recipe([front])
     assert (i, 0 <= j < len(front)) == (0, True)
     assert choose_recipe([]) == (-1, -1)

@@ -89,3 +89,14 @@ def test_reliability_counts_each_class_once():
     assert table["share"].tolist() == [0.5, 1.0]
     assert calibration_error([[0.05, 0.95], [0.05, 1.0]], [[0, 1], [1, np.nan]]) == pytest.approx(0.95 / 3)
     assert np.isnan(calibration_error([[0.5]], [[np.nan]]))
+
+
+def test_even_threshold_does_not_hang_on_the_share_of_the_label():
+    rng = np.random.default_rng(0)
+    yes, no = rng.normal(0.7, 0.15, 900).clip(0, 1), rng.normal(0.35, 0.15, 900).clip(0, 1)
+    many = np.concatenate([yes, no[:40]]), np.concatenate([np.ones(900), np.zeros(40)])
+    few = np.concatenate([yes[:40], no]), np.concatenate([np.ones(40), np.zeros(900)])
+    even = [best_threshold(*p, even=True) for p in (many, few)]
+    plain = [best_threshold(*p) for p in (many, few)]
+    assert abs(even[0] - even[1]) < 0.1 < abs(plain[0] - plain[1])
+    assert best_threshold(np.array([0.2, 0.9]), np.array([1, 1]), even=True) == 0.5
