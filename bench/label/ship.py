@@ -7,9 +7,10 @@ python -m bench.label.ship again --out DIR
 python -m bench.label.ship card --out DIR
 
 `data` renders pictures of `learn.label_data.recipes` into DIR/data, DIR/rich and (empty ones) DIR/empty,
-`sets` brings sets of `bench.crystals.ship data` into DIR/data: varied_a, varied_b, crystals, round, needles. `train` learns what is in
-DIR/data (first what follows the encoder of `crystals` while that rests), `again` all. Every twelfth is for
-validation, and all empty ones: on those `card` sets calibration and thresholds, and it writes DIR/label.onnx.
+`sets` brings sets of `bench.crystals.ship data` into DIR/data: varied_a, varied_b, crystals, round, needles.
+`train` learns what is in DIR/data (first what follows the encoder of `crystals` while that rests), `again` all.
+Every twelfth is for validation, and all empty ones: on those `card` sets calibration and thresholds,
+and it writes DIR/label.onnx.
 """
 
 from __future__ import annotations
