@@ -6,10 +6,11 @@ python -m bench.label.ship train --out DIR
 python -m bench.label.ship again --out DIR
 python -m bench.label.ship card --out DIR
 
-`data` renders pictures of `learn.label_data.recipes` into DIR/data, DIR/rich and (empty ones) DIR/empty,
+`data` renders pictures of `learn.label_data.recipes` into DIR/data, DIR/rich, DIR/more and (empty ones) DIR/empty
+and DIR/bare,
 `sets` brings sets of `bench.crystals.ship data` into DIR/data: varied_a, varied_b, crystals, round, needles.
 `train` learns what is in DIR/data (first what follows the encoder of `crystals` while that rests), `again` all.
-Every twelfth is for validation, and all empty ones: on those `card` sets calibration and thresholds,
+Every twelfth is for validation, and all of DIR/empty: on those `card` sets calibration and thresholds,
 and it writes DIR/label.onnx.
 """
 
@@ -32,15 +33,17 @@ from crystalscope.weights import weights_path
 
 CHUNK, HELD = 25, 12
 DATA, RICH, EMPTY = (900, 3001), (500, 3002), (150, 3003)
-"""Rendered pictures and their seed; the last show nothing but ghosts, dust and noise."""
+MORE, BARE = (600, 3004), (120, 3005)
+"""Rendered pictures and their seed; EMPTY and BARE show nothing but ghosts, dust and noise."""
 HEAD = HeadSchedule(steps=200)
 TRAIN = LabelSchedule(steps=2600)
 AGAIN = (
     LabelSchedule(steps=2400, seed=1),
     LabelSchedule(steps=2000, rate=8e-4, seed=2),
     LabelSchedule(steps=5600, rate=8e-4, keep=0.995, seed=3),
+    LabelSchedule(steps=6000, rate=8e-4, keep=0.995, seed=4),
 )
-"""The nuisances of `learn.nuisances` came with the third."""
+"""The nuisances of `learn.nuisances` came with the third, MORE and BARE with the last."""
 
 LIMITS = (
     "On 250 pictures of another renderer (python -m bench.label.evaluate, seed 211): macro F1 0.76; ufo 0.55, "
@@ -92,12 +95,18 @@ def train(out: Path) -> None:
     torch.save(net.state_dict(), out / "train" / "mean.pt")
 
 
+def learnt(out: Path, *, last: bool) -> list[LabelPicture]:
+    """Pictures that `again` learns."""
+    names = ("data", "rich", "more", "bare") if last else ("data", "rich")
+    return [p for name in names for p in pictures_of(out / name)[0]]
+
+
 def again(out: Path) -> None:
     """On more pictures."""
-    learn = pictures_of(out / "data")[0] + pictures_of(out / "rich")[0]
     before = out / "train"
     for k, schedule in enumerate(AGAIN):
         here = out / f"again{k}"
+        learn = learnt(out, last=k == len(AGAIN) - 1)
         if not (here / "mean.pt").exists():
             net = train_labels(learn, here, schedule=schedule, net=network(before / "mean.pt"), note=_told)
             torch.save(net.state_dict(), here / "mean.pt")
@@ -106,7 +115,8 @@ def again(out: Path) -> None:
 
 def card(out: Path) -> Path:
     """Calibrate and export."""
-    learn, check = (a + b for a, b in zip(pictures_of(out / "data"), pictures_of(out / "rich"), strict=True))
+    learn = learnt(out, last=True)
+    check = [p for name in ("data", "rich", "more") for p in pictures_of(out / name)[1]]
     check += [p for f in sorted((out / "empty").glob("*.npz")) for p in load_pictures(f)]
     net = network(out / f"again{len(AGAIN) - 1}" / "mean.pt")
     told = {
@@ -116,6 +126,8 @@ def card(out: Path) -> Path:
         "data": [
             {"recipes": "learn.label_data.recipes()", "pictures": DATA[0], "seed": DATA[1]},
             {"recipes": "learn.label_data.recipes(rich=True)", "pictures": RICH[0], "seed": RICH[1]},
+            {"recipes": "learn.label_data.recipes(rich=True)", "pictures": MORE[0], "seed": MORE[1]},
+            {"recipes": "learn.label_data.recipes(), empty", "pictures": BARE[0], "seed": BARE[1]},
             {
                 "recipes": "learn.label_data.recipes(), empty",
                 "pictures": EMPTY[0],
@@ -149,7 +161,9 @@ def main() -> None:
     if args.stage == "data":
         make_data(args.out / "data", *DATA)
         make_data(args.out / "rich", *RICH, rich=True)
+        make_data(args.out / "more", *MORE, rich=True)
         make_data(args.out / "empty", *EMPTY, empty=True)
+        make_data(args.out / "bare", *BARE, empty=True)
     elif args.stage == "sets":
         take_sets(args.out / "data", args.sets)
     elif args.stage == "card":

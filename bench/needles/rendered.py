@@ -65,8 +65,8 @@ def loading(root: Path, frames: int, seed: int) -> None:
     for name, needles in LOADINGS.items():
         run, true = run_of(root / name, needles=needles, tilt_deg=2.0, frames=frames, seed=seed)
         found = found_needles(run)
-        length, own = 2 * true["length_px"].to_numpy(), found["length"].to_numpy()
-        ratios = (found["length_to_width"].median(), (true["length_px"] / true["width_px"]).median())
+        length, own = true["length_um"].to_numpy(), found["length"].to_numpy()
+        ratios = (found["length_to_width"].median(), (true["length_um"] / true["width_um"]).median())
         errors = [own.mean() / length.mean() - 1, np.median(own) / np.median(length) - 1, ratios[0] / ratios[1] - 1]
         print(f"{name:6} {len(true):5} {len(found):6} {' '.join(f'{100 * e:7.1f}' for e in errors)}", flush=True)
 
@@ -76,7 +76,7 @@ def space(root: Path, frames: int, seed: int) -> None:
     # End-on needles are compact: those too are needles, and all that is found counts.
     table, _ = whole_particles(run, ("length", "width"), ())
     got = lengths_in_space(table["length"], table["width"], table["frame"], orientation="random")
-    known = 2 * true["body_length_px"].to_numpy()
+    known = true["body_length_um"].to_numpy()
     print(f"{len(true)} true, {len(table)} found")
     truth = {"mean": known.mean(), **{f"D{q}_0": float(np.quantile(known, q / 100)) for q in (10, 50, 90)}}
     for k, v in truth.items():
@@ -90,10 +90,10 @@ def calibration(root: Path, frames: int, seed: int) -> None:
         for n, (name, needles) in enumerate(LOADINGS.items()):
             count = needles * (230.0 / length) ** 2
             run, true = run_of(
-                root / f"{length:g}-{name}", length_um=length, needles=count, tilt_deg=2.0, frames=frames, seed=seed + k
+                root / f"{length:g}-{name}", length_um=length, needles=count, tilt_deg=2.0, frames=2 * frames, seed=seed + k
             )
             size, weight, gates = read_particles(run, definition="length")
-            known = 2 * true["length_px"].to_numpy()
+            known = true["length_um"].to_numpy()
             offline = make_distribution(known, known**3, definition="length")
             samples.append(Sample(f"{length:g}", float(n), size, weight, gates, offline))
     table = held_back_table(hold_back(samples, gates=("score", "solidity", "length_to_width")), "number")

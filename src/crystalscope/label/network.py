@@ -136,12 +136,12 @@ class NetworkLabeller:
     def label(self, grey: Floats, *, instances: Instances | None = None) -> Array:
         """(10,) confidences of a picture (rows, columns), full scale 1.
 
-        Where particles were looked for, they say whether an object is present: at full resolution the first small
-        crystals are seen earlier.
+        Where particles were looked for, an object is present where both say so: what either takes for one in an empty
+        picture, the other hardly ever does.
         """
         out = self.network.confidences(grey)
         if instances is not None:
-            out[0] = rule_labels(instances, grey)[0]
+            out[0] = min(out[0], rule_labels(instances, grey)[0])
         # No object of a kind without an object.
         out[1:-1] = np.minimum(out[1:-1], out[0])
         return out

@@ -292,8 +292,9 @@ def _orders(learn: Sequence[LabelPicture]) -> dict[tuple[int, int], list[int]]:
 
 
 def _weights(learn: Sequence[LabelPicture]) -> NDArray[np.float64]:
-    """How often each picture is drawn: the rarer what it shows, the more often."""
+    """How often each picture is drawn: the rarer what it shows, the more often; nothing at all is rare too."""
     shows = np.array([p.labels for p in learn]).reshape(len(learn), -1) == 1
+    shows = np.column_stack([shows, ~shows.any(axis=1)])
     return np.asarray(0.3 + shows @ (_COMMON / np.clip(shows.mean(axis=0), _RAREST, None)))
 
 
