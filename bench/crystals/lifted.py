@@ -39,6 +39,7 @@ from crystalscope.segment.base import Segmentation
 from crystalscope.segment.crystals import CrystalsSegmenter
 from crystalscope.segment.layout import SLENDER, levels_of_grey, normalised
 from crystalscope.segment.masks import Mask, suppressed, to_instances, trimmed, within
+from crystalscope.segment.patches import Pyramid
 from crystalscope.segment.second import second_path
 
 BINS = 8
@@ -158,7 +159,7 @@ def train_lifted(truths: list[Truth], out: Path, steps: int, seed: int = 0) -> N
 class OneLook(CrystalsSegmenter):
     """The network as it is taken, without its second look."""
 
-    def _judged(self, grey: NDArray[np.float32], masks: list[Mask]) -> list[Mask]:
+    def _judged(self, pyramid: Pyramid, masks: list[Mask]) -> list[Mask]:
         return suppressed([m for m in masks if m.score >= self.least])
 
 

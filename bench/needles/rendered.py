@@ -90,7 +90,12 @@ def calibration(root: Path, frames: int, seed: int) -> None:
         for n, (name, needles) in enumerate(LOADINGS.items()):
             count = needles * (230.0 / length) ** 2
             run, true = run_of(
-                root / f"{length:g}-{name}", length_um=length, needles=count, tilt_deg=2.0, frames=2 * frames, seed=seed + k
+                root / f"{length:g}-{name}",
+                length_um=length,
+                needles=count,
+                tilt_deg=2.0,
+                frames=2 * frames,
+                seed=seed + k,
             )
             size, weight, gates = read_particles(run, definition="length")
             known = true["length_um"].to_numpy()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from crystalscope.core import Unit
+from crystalscope.core import Figure, Unit
 from crystalscope.errors import InputError, ReadError
+from crystalscope.impurity import Confusion, class_shares
 from crystalscope.io.tables import read_table
+from crystalscope.segment.kinds import kinds_in_use
+from crystalscope.weights import weights_path
 
 _CRYSTALS = "in_focus AND kind IN ('crystal', 'agglomerate')"
 
@@ -67,6 +72,54 @@ def agglomeration_table(run: Path) -> tuple[pd.DataFrame, int, Unit]:
     table = read_table(run / "particles.parquet", columns=columns, where=_CRYSTALS)
     number, n = looked_at(run)
     return table.assign(frame=number[table["frame"].to_numpy(dtype=np.int64)]), n, unit
+
+
+SINGLE, AGGLOMERATE = "single", "agglomerate"
+
+
+def agglomeration_confusion(run: Path) -> Confusion | None:
+    """How often the network that a run was made with takes single crystals and agglomerates for each other.
+
+    Known from rendered pictures; None where the run was made otherwise, or by weights whose card does not say.
+    """
+    settings = tomllib.loads((run / "run.toml").read_text(encoding="utf-8")).get("config", {})
+    if settings.get("segmenter") != "crystals":
+        return None
+    weights = weights_path(settings.get("crystals", {}).get("weights", "crystals"))
+    counts = json.loads(kinds_in_use(weights).with_suffix(".json").read_text(encoding="utf-8")).get("agglomeration")
+    if counts is None:
+        return None
+    names = (SINGLE, AGGLOMERATE)
+    return Confusion(names, np.array([[counts[t][c] for c in names] for t in names]))
+
+
+def corrected_agglomeration(bodies: pd.DataFrame, confusion: Confusion, *, level: float = 0.95) -> dict[str, Figure]:
+    """Degree of agglomeration with the errors of what tells agglomerates from single crystals taken out.
+
+    Parameters
+    ----------
+    bodies
+        Of `size.agglomeration.Agglomeration`.
+    confusion
+        Of the classes single and agglomerate.
+    level
+        Of the intervals.
+
+    Returns
+    -------
+    by_number, and by_area (errors taken to be alike at all sizes); see `impurity.class_shares`.
+
+    Raises
+    ------
+    InputError
+        When there is no body, or the confusion has other classes.
+    """
+    called = np.where(bodies["agglomerate"].to_numpy(dtype=bool), AGGLOMERATE, SINGLE)
+    found = class_shares(
+        called, bodies["frame"], confusion, weights={"area": bodies["area"].to_numpy(dtype=float)}, level=level
+    )
+    confusion.index(AGGLOMERATE)
+    return {"by_number": found.shares[AGGLOMERATE], "by_area": found.weighted["area"][AGGLOMERATE]}
 
 
 def looked_at(run: Path) -> tuple[np.ndarray, int]:

@@ -104,14 +104,25 @@ def score(
     ] = 4,
     montage: Annotated[int, typer.Option(min=0, help="Particles in the montage of the strangest.")] = 32,
     level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
+    other_instrument: Annotated[
+        bool,
+        typer.Option(
+            help="The pictures are of another instrument or light than the model has learnt from, and most particles "
+            "are the target: align them first."
+        ),
+    ] = False,
 ) -> None:
     """Score the particles of a run; fractions of the impurity frame by frame, heat maps, the strangest particles."""
     with errors():
-        from crystalscope.impurity import load_model
+        from dataclasses import replace
+
+        from crystalscope.impurity import aligned, load_model
         from crystalscope.screening_report import write_scores
 
         learnt = load_model(model)
         found, run = _described(source, pictures, learnt.view)
+        if other_instrument:
+            found = replace(found, numbers=aligned(found.numbers, learnt))
         lines, _ = write_scores(learnt, found, run, source, out, heat_maps=heat_maps, montage=montage, level=level)
         for line in lines:
             typer.echo(line)

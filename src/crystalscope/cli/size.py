@@ -142,6 +142,13 @@ def agglomeration(
     run: Run,
     out: Out,
     windows: Annotated[int, typer.Option(min=1, help="Into which the run is cut for the trend.")] = 12,
+    confusion: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of known bodies, truth and predicted single or agglomerate, whose errors are taken out; without "
+            "it, those of the network on rendered pictures."
+        ),
+    ] = None,
     level: Level = 0.95,
     seed: Seed = 0,
 ) -> None:
@@ -149,10 +156,12 @@ def agglomeration(
     with errors():
         import dataclasses
 
+        from crystalscope.impurity import confusion_of_table
         from crystalscope.io.tables import write_csv, write_json
+        from crystalscope.labelled import read_csv
         from crystalscope.report.forms import plot_trend
         from crystalscope.report.style import write_plot
-        from crystalscope.runs import agglomeration_table
+        from crystalscope.runs import agglomeration_confusion, agglomeration_table, corrected_agglomeration
         from crystalscope.size.agglomeration import agglomeration_trend, degree_of_agglomeration
 
         table, frames, unit = agglomeration_table(run)
@@ -161,11 +170,17 @@ def agglomeration(
         write_csv(out / "agglomeration_trend.csv", trend)
         write_csv(out / "primaries.csv", found.members.rename(columns={"ecd": f"ecd_{unit}"}))
         figures = {"by_number": found.by_number, "by_area": found.by_area, "primaries": found.primaries}
+        known = agglomeration_confusion(run) if confusion is None else confusion_of_table(read_csv(confusion))
+        corrected = {} if known is None else corrected_agglomeration(found.bodies, known, level=level)
+        figures |= {f"{k}_corrected": f for k, f in corrected.items()}
         summary = {k: dataclasses.asdict(f) for k, f in figures.items()}
         write_json(out / "agglomeration.json", summary | {"bodies": len(found.bodies), "overlaps": found.overlaps})
         path = write_plot(out / "agglomeration.svg", lambda: plot_trend(trend, label="degree of agglomeration"))
         typer.echo(f"Degree of agglomeration by number: {figure_text(found.by_number)}")
         typer.echo(f"Degree of agglomeration by area: {figure_text(found.by_area)}")
+        for name, figure in corrected.items():
+            whose = "the network's errors on rendered pictures" if confusion is None else "the errors of known bodies"
+            typer.echo(f"Degree of agglomeration {name.replace('_', ' ')}, {whose} taken out: {figure_text(figure)}")
         typer.echo(f"Primaries per agglomerate: {figure_text(found.primaries)}")
         if found.overlaps:
             typer.echo(f"{found.overlaps} groups at different depths overlap in the picture and are none")

@@ -1,6 +1,7 @@
 """Impurities and forms: models of particles, shares of classes, limits of detection, alarms, corrections."""
 
 from crystalscope.impurity.alarm import Alarm, alarm_over_run
+from crystalscope.impurity.alignment import aligned
 from crystalscope.impurity.confusion import Confusion, confusion_of_labels, confusion_of_table
 from crystalscope.impurity.corrections import (
     IMPURITY,
@@ -28,6 +29,7 @@ __all__ = [
     "DetectionLimit",
     "ParticleModel",
     "alarm_over_run",
+    "aligned",
     "assumed_confusion",
     "auroc",
     "check_scores",

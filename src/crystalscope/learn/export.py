@@ -12,9 +12,12 @@ import torch
 
 from crystalscope.errors import ReadError
 from crystalscope.io.tables import write_json
+from crystalscope.learn.kinds import KindsNet
 from crystalscope.learn.net import CrystalNet, fused
 from crystalscope.learn.second import SecondNet, fused_second
 from crystalscope.segment.crystals import FORMAT_VERSION, TASK
+from crystalscope.segment.kinds import FORMAT_VERSION as KINDS_VERSION
+from crystalscope.segment.kinds import TASK as KINDS_TASK
 from crystalscope.segment.layout import STRIDES
 from crystalscope.segment.patches import ACROSS, ALONG
 from crystalscope.segment.second import FORMAT_VERSION as SECOND_VERSION
@@ -101,20 +104,32 @@ def _loaded(net: Net, path: Path) -> Net:
 
 def export_second(net: SecondNet, path: Path, *, card: dict[str, Any]) -> Path:
     """Write the second look (.onnx) and its card; returns the path of the card."""
+    head = {"task": SECOND, "format_version": SECOND_VERSION}
+    return _of_patches(fused_second(net.eval()), path, channels=2, outputs=("masks", "quality"), card=head | card)
+
+
+def export_kinds(net: KindsNet, path: Path, *, card: dict[str, Any]) -> Path:
+    """Write the third look (.onnx) and its card; returns the path of the card."""
+    head = {"task": KINDS_TASK, "format_version": KINDS_VERSION}
+    return _of_patches(net.eval(), path, channels=3, outputs=("kinds",), card=head | card)
+
+
+def _of_patches(
+    net: torch.nn.Module, path: Path, *, channels: int, outputs: tuple[str, ...], card: dict[str, Any]
+) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            fused_second(net.eval()),
-            (torch.zeros(2, 2, ACROSS, ALONG),),
+            net,
+            (torch.zeros(2, channels, ACROSS, ALONG),),
             str(path),
             input_names=["patches"],
-            output_names=["masks", "quality"],
-            dynamic_axes={n: {0: "bodies"} for n in ("patches", "masks", "quality")},
+            output_names=list(outputs),
+            dynamic_axes={n: {0: "bodies"} for n in ("patches", *outputs)},
             opset_version=17,
             keep_initializers_as_inputs=False,
             dynamo=False,
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    parameters = sum(p.numel() for p in net.parameters())
-    head = {"task": SECOND, "format_version": SECOND_VERSION, "sha256": digest, "parameters": parameters}
-    return write_json(path.with_suffix(".json"), head | card)
+    told = {"sha256": digest, "parameters": sum(p.numel() for p in net.parameters())}
+    return write_json(path.with_suffix(".json"), card | told)

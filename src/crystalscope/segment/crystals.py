@@ -18,6 +18,7 @@ from crystalscope.prepare import Prepared
 from crystalscope.segment.base import Segmentation, widest_edges, with_sharpness
 from crystalscope.segment.decode import candidates, distinct, draw, largest_part
 from crystalscope.segment.engines import open_network
+from crystalscope.segment.kinds import kinds_in_use, load_kinds, named
 from crystalscope.segment.layout import STRIDES, levels_of_grey, normalised
 from crystalscope.segment.masks import (
     Mask,
@@ -87,6 +88,7 @@ class CrystalsSegmenter:
     least: float = math.nan
     _session: Any = field(default=None, repr=False)
     _second: Any = field(default=None, repr=False)
+    _kinds: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self._session is None:
@@ -94,6 +96,7 @@ class CrystalsSegmenter:
             weights = weights_path(c.weights)
             object.__setattr__(self, "_session", load_session(str(weights), c.precision))
             object.__setattr__(self, "_second", load_second(str(second_path(weights)), c.precision))
+            object.__setattr__(self, "_kinds", load_kinds(str(kinds_in_use(weights)), c.precision))
             object.__setattr__(self, "least", _told_least(weights) if c.least_score is None else c.least_score)
             if c.diameter_px is not None:
                 object.__setattr__(self, "scale", scale_for(c.diameter_px))
@@ -134,11 +137,14 @@ class CrystalsSegmenter:
         grey = normalised(picture.grey, levels_of_grey(seen))
         # What fills the field is the field itself: a lit disc seen from afar looks like a body.
         bodies = [m for m in self.guesses(grey) if m.area <= _FIELD * picture.field.area_px]
-        masks = self._judged(grey, bodies)
+        pyramid = Pyramid(grey)
+        masks = self._judged(pyramid, bodies)
         if inside is not None:
             masks = [m for m in (within(m, inside) for m in masks) if m is not None]
         large = [m for m in masks if m.area >= self.config.post.min_area_px]
-        instances = with_sharpness(to_instances(large, picture.field), picture, self.config)
+        large, numbers = named(large, self._kinds(pyramid, large))
+        found = replace(to_instances(large, picture.field), agglomerate=numbers)
+        instances = with_sharpness(found, picture, self.config)
         if self.config.focus.gate:
             sharp = np.nan_to_num(instances.focus * widest_edges(instances, self.config), nan=1.0) >= 1
             instances = replace(instances, in_focus=sharp)
@@ -157,9 +163,8 @@ class CrystalsSegmenter:
             masks += [m for m in self._seen_at(grey, self.scale * _COARSE) if m.size * self.scale >= _LARGE]
         return masks
 
-    def _judged(self, grey: Floats, masks: list[Mask]) -> list[Mask]:
+    def _judged(self, pyramid: Pyramid, masks: list[Mask]) -> list[Mask]:
         """Bodies after the looks in their own frame that are sure enough, each once."""
-        pyramid = Pyramid(grey)
         looked = self._looked_at(pyramid, masks)
         for _ in range(_AGAIN):
             slender = [is_slender(m, _SLENDER) for m in looked]

@@ -92,7 +92,7 @@ def degree_of_agglomeration(
 
     Notes
     -----
-    A body is an agglomerate where its kind says so, or where two or more crystals in focus share an agglomerate number
+    A body is an agglomerate where its kind says so, or where two or more bodies in focus share an agglomerate number
     and a depth: crystals at different depths overlap in the picture only (Cardona et al., Chem. Eng. Sci. 191 (2018)
     208). Particles out of focus do not count, also not as members. Bodies weigh by the chance that they lie whole in
     the picture. The area of a group is the sum of its members' areas: where they cover each other it is more than
@@ -122,7 +122,7 @@ def _bodies(particles: pd.DataFrame, focus_ratio: float) -> tuple[pd.DataFrame, 
     rows: list[tuple[int, bool, int, float, float]] = []
     primaries: list[tuple[int, float]] = []
     overlaps = 0
-    marked = np.flatnonzero((number > 0) & ~whole)
+    marked = np.flatnonzero(number > 0)
     groups = pd.Series(marked).groupby([frame[marked], number[marked]]) if len(marked) else ()
     for _, at in groups:
         k = at.to_numpy()
@@ -137,8 +137,11 @@ def _bodies(particles: pd.DataFrame, focus_ratio: float) -> tuple[pd.DataFrame, 
         single[together] = False
         # A group is whole only if all of it is: the least likely member says how often.
         w = math.nan if np.isnan(weight[together]).any() else float(weight[together].max())
-        rows.append((int(frame[k[0]]), True, len(together), float(area[together].sum()), w))
-        primaries += [(int(frame[i]), float(ecd[i])) for i in together]
+        own = together[~whole[together]]
+        # Beside a part that was drawn as one nobody knows how many there are.
+        count = len(own) if len(own) == len(together) else 0
+        rows.append((int(frame[k[0]]), True, count, float(area[together].sum()), w))
+        primaries += [(int(frame[i]), float(ecd[i])) for i in own]
     rows += [(int(frame[i]), bool(whole[i]), 0 if whole[i] else 1, area[i], weight[i]) for i in np.flatnonzero(single)]
     bodies = pd.DataFrame(rows, columns=["frame", "agglomerate", "members", "area", "weight"])
     # Those at the edge of the picture have no area; their share is made up for by the weights of the others.

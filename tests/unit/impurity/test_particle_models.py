@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from crystalscope.core import FieldOfView, Instances
 from crystalscope.errors import InputError, ReadError
 from crystalscope.impurity import (
+    aligned,
     assumed_confusion,
     auroc,
     fractions_by_frame,
@@ -213,3 +214,15 @@ def test_numbers_of_next_to_nothing():
         crop_features(grey[:5])
     with pytest.raises(InputError, match="a picture of shape"):
         outline_features(grey[:20], Instances.empty(FieldOfView((40, 40))))
+
+
+def test_particles_of_another_light_are_told_once_aligned(known, rng):
+    x, y, g = known
+    model = train_impurity(x, y, groups=g, view="outlines")
+    moved = rng.normal(0, 2, K)
+    other = np.concatenate([drawn(190, rng), drawn(10, rng, moved=8.0)]) * 1.5 + moved
+    called = model.score(aligned(other, model)) >= model.threshold
+    assert (called == (np.arange(200) >= 190)).mean() > 0.97
+    assert (model.score(other) >= model.threshold).mean() != pytest.approx(0.05, abs=0.02)
+    with pytest.raises(InputError, match="expected at least 50 particles to align"):
+        aligned(other[:20], model)

@@ -165,6 +165,17 @@ def test_bodies_of_kind_agglomerate_count_without_members(rng):
     assert math.isnan(found.primaries.value)
 
 
+def test_a_part_drawn_as_one_and_the_members_that_touch_it_are_one_agglomerate(rng):
+    table = bodies(rng, doa=0.0).iloc[:40].copy()
+    table["frame"] = 0
+    table.loc[:2, "agglomerate"] = 1
+    table.loc[0, "kind"] = "agglomerate"
+    found = degree_of_agglomeration(table, n_frames=60, unit="um", rng=1)
+    assert found.by_number.value == pytest.approx(1 / 38)
+    assert math.isnan(found.primaries.value)
+    assert len(found.members) == 2
+
+
 def test_agglomeration_of_little(rng):
     one = bodies(rng, frames=1).iloc[:1]
     found = degree_of_agglomeration(one, n_frames=1, unit="um")
