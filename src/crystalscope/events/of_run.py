@@ -59,6 +59,7 @@ def run_events(folder: Path, *, experiment: str | None = None) -> tuple[Event, .
     thresholds: dict[str, float] = {}
     if labels.exists():
         frames = _with_labels(frames, labels, thresholds)
+        frames = _with_neighbours(frames)
     column = "object_present" if thresholds else "n_particles"
     events = presence_events(frames, column=column, threshold=thresholds.get(column, 1.0), experiment=name)
     if "crystals" in frames.columns and np.isfinite(frames["droplets"]).any():
@@ -102,6 +103,29 @@ def _with_labels(frames: pd.DataFrame, path: Path, thresholds: dict[str, float])
     kept = frames.drop(columns=[c for c in names if c in frames.columns])
     keep = [c for c in table.columns if c == "file" or (c not in kept.columns and not c.startswith("is_"))]
     return kept.merge(table[keep], on="file", how="left", validate="one_to_one")
+
+
+_REACH = 3
+"""Pictures before and after a labelled one in which particles count as well."""
+
+
+def _with_neighbours(frames: pd.DataFrame) -> pd.DataFrame:
+    """The ledger with objects present also right before and after labelled pictures, as long as particles are seen.
+
+    The label asks for network and particles to agree. The smallest crystals, the first and the last ones, are seen by
+    particles alone; what particles alone see far from any labelled picture is a ghost.
+    """
+    if "n_particles" not in frames.columns:
+        return frames
+    there = frames["object_present"].to_numpy(dtype=float) >= 0.5
+    seen = there | (frames["n_particles"].to_numpy(dtype=float) > 0)
+    for _ in range(_REACH):
+        beside = np.zeros_like(there)
+        beside[:-1] |= there[1:]
+        beside[1:] |= there[:-1]
+        there = there | (beside & seen)
+    raised = np.where(there, np.fmax(frames["object_present"], 0.5), frames["object_present"])
+    return frames.assign(object_present=raised)
 
 
 def _particle_events(folder: Path, frames: pd.DataFrame, seen: Sequence[Event], experiment: str) -> list[Event]:

@@ -60,13 +60,16 @@ def rule_labels(instances: Instances, grey: NDArray[np.float32]) -> Array:
     measured = measure_columns(instances, grey)
     sharp = np.asarray(instances.in_focus, dtype=bool)
     covered = float((instances.labels() > 0).sum() / instances.field.area_px)
+    kinds = np.array(KINDS, dtype=object)[instances.kind]
+    # Members of an agglomerate speak for it alone.
+    kinds[instances.agglomerate > 0] = "agglomerate"
     return rules(
-        np.array(KINDS, dtype=object)[instances.kind[sharp]],
+        kinds[sharp],
         feret_max_px=np.asarray(measured["feret_max"])[sharp],
         feret_min_px=np.asarray(measured["feret_min"])[sharp],
         score=instances.score[sharp],
         coverage=covered,
-        kinds_told=bool((instances.kind != 0).any()),
+        kinds_told=bool((kinds != "crystal").any()),
     )
 
 

@@ -103,13 +103,13 @@ def named(masks: Sequence[Mask], chances: Floats) -> tuple[list[Mask], NDArray[n
     said = np.where(told, np.array(_ASKED)[chances[:, _ASKED].argmax(axis=1)], first)
     number = np.zeros(len(masks), dtype=np.int32)
     members = said == MEMBER
-    joined = np.flatnonzero(members | (said == _AGGLOMERATE))
+    joined = np.flatnonzero(members | (said == _AGGLOMERATE)).tolist()
     groups = list(range(len(masks)))
     for i, a in enumerate(joined):
         wide = _widened(masks[a])
         for b in joined[i + 1 :]:
             if (members[a] or members[b]) and shared_pixels(wide, masks[b]):
-                _join(groups, int(a), int(b))
+                _join(groups, a, b)
     roots = np.array([_root(groups, k) for k in range(len(masks))], dtype=np.int64)
     kinds = np.where(members, _CRYSTAL, said)
     for count, root in enumerate(np.unique(roots[joined]), start=1):
