@@ -159,8 +159,14 @@ def train_lifted(truths: list[Truth], out: Path, steps: int, seed: int = 0) -> N
 class OneLook(CrystalsSegmenter):
     """The network as it is taken, without its second look."""
 
-    def _judged(self, pyramid: Pyramid, masks: list[Mask]) -> list[Mask]:
-        return suppressed([m for m in masks if m.score >= self.least])
+    def _looked_at(self, pyramid: Pyramid, masks: list[Mask]) -> list[Mask]:
+        return masks
+
+    def _judged(self, pyramid: Pyramid, looked: list[Mask]) -> list[Mask]:
+        return suppressed([m for m in looked if m.score >= self.least])
+
+    def _agglomerates_beside(self, pyramid: Pyramid, masks: list[Mask], looked: list[Mask]) -> list[Mask]:
+        return []
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ from crystalscope.report.forms import plot_held_back, sphere_verdict, write_sphe
 from crystalscope.report.impurity import write_page
 from crystalscope.screening import RunPictures, copies_of_crops, describe_run
 from crystalscope.screening_report import write_scores
-from crystalscope.size.calibrate import Sample, calibrate, hold_back
+from crystalscope.size.calibrate import LEAST_PARTICLES, Sample, calibrate, hold_back
 from crystalscope.size.chords import chords_of_table, compare_chords
 
 Progress = Callable[[str, int, int | None], None]
@@ -111,7 +111,7 @@ def _cephalexin(dataset: Dataset, out: Path, config: AnalyzeConfig, progress: Pr
 
 
 def _agcrystal(dataset: Dataset, out: Path, config: AnalyzeConfig, progress: Progress) -> list[str]:
-    samples = []
+    samples, few = [], []
     known = {str(k).casefold(): v for k, v in dataset.sizes.items()}
     frames = dataset.frames.dropna(subset=["batch", "loading_wt"])
     for (batch, loading, split), rows in frames.fillna({"split": ""}).groupby(["batch", "loading_wt", "split"]):
@@ -121,12 +121,17 @@ def _agcrystal(dataset: Dataset, out: Path, config: AnalyzeConfig, progress: Pro
         run = out / "runs" / f"{batch}-{loading:g}-{split or 'all'}"
         _analyzed(_common(dataset, rows), run, config, progress)
         size, weight, gates = read_particles(run, definition="length")
+        if len(size) < LEAST_PARTICLES:
+            few.append(
+                f"Note: {run.name} is left out, its pictures show {len(size)} of {LEAST_PARTICLES} whole particles"
+            )
+            continue
         offline = distribution_of_table(table, source=str(batch), definition="length")
         samples.append(Sample(str(batch), float(loading), size, weight, gates, offline))
     if len({s.batch for s in samples}) < 2:
         raise InputError(
-            f"expected at least two batches with an offline distribution, got {len({s.batch for s in samples})}; the "
-            f"tables are {', '.join(dataset.sizes) or 'none'}"
+            f"expected at least two batches with an offline distribution and {LEAST_PARTICLES} particles, got "
+            f"{len({s.batch for s in samples})} (tables: {', '.join(dataset.sizes) or 'none'}); take more pictures"
         )
     found = calibrate(samples, by="number")
     write_calibration(out / "calibration.toml", found, definition="length")
@@ -134,6 +139,7 @@ def _agcrystal(dataset: Dataset, out: Path, config: AnalyzeConfig, progress: Pro
     write_csv(out / "held_back.csv", table)
     before, after = worst(table)
     lines = [
+        *few,
         f"{len(samples)} samples of {len({s.batch for s in samples})} batches",
         f"D50 of a batch held back, largest error: {before:.1%} as measured, {after:.1%} calibrated",
     ]

@@ -18,7 +18,7 @@ from crystalscope.prepare import Prepared
 from crystalscope.segment.base import Segmentation, widest_edges, with_sharpness
 from crystalscope.segment.decode import candidates, distinct, draw, largest_part
 from crystalscope.segment.engines import open_network
-from crystalscope.segment.kinds import kinds_in_use, load_kinds, named
+from crystalscope.segment.kinds import AGGLOMERATE, kinds_in_use, load_kinds, named
 from crystalscope.segment.layout import STRIDES, levels_of_grey, normalised
 from crystalscope.segment.masks import (
     Mask,
@@ -65,6 +65,9 @@ _PARTED, _BODY, _ONE = 2, 0.6, 0.5
 which it drew the same body twice."""
 _NEEDLE, _LENIENT = 4.0, 0.607
 """Length over width from which a body's score is raised to this power."""
+_UNSURE, _BESIDE, _JOINED = 0.3, 0.2, 0.8
+"""Agglomerates of which little is like what was learnt: belief of the first two looks at least, share that other bodies
+cover at most, and how sure the third look is."""
 _INSIDE, _EDGED = 0.85, 1.5
 """Share of a slender body that lies in a larger one, and how much larger, so that it may be that one's edge."""
 
@@ -138,7 +141,9 @@ class CrystalsSegmenter:
         # What fills the field is the field itself: a lit disc seen from afar looks like a body.
         bodies = [m for m in self.guesses(grey) if m.area <= _FIELD * picture.field.area_px]
         pyramid = Pyramid(grey)
-        masks = self._judged(pyramid, bodies)
+        looked = self._looked_at(pyramid, bodies)
+        masks = self._judged(pyramid, looked)
+        masks += self._agglomerates_beside(pyramid, masks, looked)
         if inside is not None:
             masks = [m for m in (within(m, inside) for m in masks) if m is not None]
         large = [m for m in masks if m.area >= self.config.post.min_area_px]
@@ -163,9 +168,8 @@ class CrystalsSegmenter:
             masks += [m for m in self._seen_at(grey, self.scale * _COARSE) if m.size * self.scale >= _LARGE]
         return masks
 
-    def _judged(self, pyramid: Pyramid, masks: list[Mask]) -> list[Mask]:
-        """Bodies after the looks in their own frame that are sure enough, each once."""
-        looked = self._looked_at(pyramid, masks)
+    def _judged(self, pyramid: Pyramid, looked: list[Mask]) -> list[Mask]:
+        """Of bodies that were looked at in their own frame those that are sure enough after more looks, each once."""
         for _ in range(_AGAIN):
             slender = [is_slender(m, _SLENDER) for m in looked]
             again = self._looked_at(pyramid, [m for m, far in zip(looked, slender, strict=True) if far])
@@ -174,6 +178,21 @@ class CrystalsSegmenter:
             looked = self._parted(pyramid, looked)
         judged = [replace(m, score=s) for m, s in zip(looked, _beliefs(looked), strict=True)]
         return suppressed([m for m in judged if m.score >= self.least])
+
+    def _agglomerates_beside(self, pyramid: Pyramid, masks: list[Mask], looked: list[Mask]) -> list[Mask]:
+        """Bodies that neither look believes enough, beside all that are believed, which the third takes for joined."""
+        unsure = [(math.sqrt(m.score * m.quality), m) for m in looked]
+        free = [
+            replace(m, score=belief)
+            for belief, m in sorted(unsure, key=lambda b: (-b[0], b[1].r0, b[1].c0))
+            if belief >= _UNSURE and sum(shared_pixels(m, o) for o in masks) <= _BESIDE * m.area
+        ]
+        sure = self._kinds(pyramid, free)[:, AGGLOMERATE] >= _JOINED
+        kept: list[Mask] = []
+        for mask in (m for m, is_sure in zip(free, sure, strict=True) if is_sure):
+            if all(shared_pixels(mask, o) <= 0.5 * min(mask.area, o.area) for o in kept):
+                kept.append(mask)
+        return kept
 
     def _parted(self, pyramid: Pyramid, looked: list[Mask]) -> list[Mask]:
         """Bodies, and in the place of two that were drawn as one both, where another look believes either."""

@@ -24,8 +24,8 @@ TASK, FORMAT_VERSION = "crystals-kinds", 1
 CLASSES = (*KINDS, "member")
 """What a body may be; a member is one primary of an agglomerate, outlined alone."""
 MEMBER = len(KINDS)
-_CRYSTAL, _AGGLOMERATE = KINDS.index("crystal"), KINDS.index("agglomerate")
-_SOLID = (_CRYSTAL, _AGGLOMERATE)
+_CRYSTAL, AGGLOMERATE = KINDS.index("crystal"), KINDS.index("agglomerate")
+_SOLID = (_CRYSTAL, AGGLOMERATE)
 _ASKED = (*_SOLID, MEMBER)
 _BATCH = 64
 _TOUCH_PX = 2
@@ -103,7 +103,7 @@ def named(masks: Sequence[Mask], chances: Floats) -> tuple[list[Mask], NDArray[n
     said = np.where(told, np.array(_ASKED)[chances[:, _ASKED].argmax(axis=1)], first)
     number = np.zeros(len(masks), dtype=np.int32)
     members = said == MEMBER
-    joined = np.flatnonzero(members | (said == _AGGLOMERATE)).tolist()
+    joined = np.flatnonzero(members | (said == AGGLOMERATE)).tolist()
     groups = list(range(len(masks)))
     for i, a in enumerate(joined):
         wide = _widened(masks[a])
@@ -117,7 +117,7 @@ def named(masks: Sequence[Mask], chances: Floats) -> tuple[list[Mask], NDArray[n
         if len(own) > 1:
             number[own] = count
         elif members[own[0]]:
-            kinds[own] = _AGGLOMERATE
+            kinds[own] = AGGLOMERATE
     return [replace(m, kind=int(k)) for m, k in zip(masks, kinds, strict=True)], number
 
 

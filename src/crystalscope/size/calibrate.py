@@ -29,7 +29,7 @@ GATES: Mapping[str, tuple[float, ...]] = MappingProxyType(
 """Gates that can be tuned, each the least value that counts, and the values that are tried at either end of the
 loadings."""
 
-_LEAST = 30
+LEAST_PARTICLES = 30
 # Tuned by fewer particles than this share of a sample, a gate would fit a few of them.
 _LEAST_SHARE = 0.2
 _WORTH = 0.9
@@ -72,8 +72,8 @@ class Sample:
         n = len(self.size)
         if any(len(v) != n for v in (self.weight, *self.gates.values())):
             raise InputError(f"expected {n} weights and values of every gate in {where}, got other lengths")
-        if n < _LEAST:
-            raise InputError(f"expected at least {_LEAST} particles in {where}, got {n}; take more pictures")
+        if n < LEAST_PARTICLES:
+            raise InputError(f"expected at least {LEAST_PARTICLES} particles in {where}, got {n}; take more pictures")
         if not (math.isfinite(self.loading) and self.loading >= 0):
             raise InputError(f"expected a loading of at least 0 for {self.batch}, got {self.loading}; state it")
         if not self.offline.n:
@@ -270,7 +270,7 @@ def _fit(
     logs = np.empty_like(targets)
     for i, s in enumerate(samples):
         kept = trial.keep(s.gates, s.loading) if gates else np.ones(len(s.size), dtype=bool)
-        if kept.sum() < max(_LEAST, _LEAST_SHARE * len(s.size)):
+        if kept.sum() < max(LEAST_PARTICLES, _LEAST_SHARE * len(s.size)):
             return math.inf, 0.0, 0.0
         logs[i] = _log_quantiles(s.size[kept], s.weight[kept], by)
     off = targets - logs
