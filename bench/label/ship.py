@@ -48,7 +48,7 @@ AGAIN = (
 LIMITS = (
     "On 250 pictures of another renderer (python -m bench.label.evaluate, seed 211): macro F1 0.77; ufo 0.51, "
     "block 0.62, platelet 0.68, all others from 0.74 to 1.00.",
-    "Of pictures that show nothing but ghosts, dust or noise 16 % are said to show an object; RUNSHARE in analyze, where "
+    "Of pictures that show nothing but ghosts, dust or noise 16 % are said to show an object; 12 % in analyze, where "
     "network and particles must agree.",
     "Weak on speckled reflected light (macro F1 0.69) and between crossed polars (0.67).",
 )
