@@ -180,7 +180,7 @@ def columns() -> str:
             "",
             "`crystalscope analyze` writes",
             "",
-            "- `run.toml`: resolved settings, version, SHA-256 of every input; written last: where it is, the run is whole",
+            "- `run.toml`: resolved settings, version, SHA-256 of the weights and of every input; written last: where it is, the run is whole",
             "- `frames.parquet`: the ledger, a row for every frame, empty, rejected and failed ones too",
             "- `particles.parquet`: a row for every particle found; those with `in_focus` count",
             "- `annotations.coco.json`: counted particles; polygons on pixel corners (a pixel covers [x, x+1)), RLE where a",

@@ -158,7 +158,6 @@ def held_back_table(held: tuple[HeldBack, ...], by: str) -> pd.DataFrame:
 
 
 def worst(table: pd.DataFrame) -> tuple[float, float]:
-    """Largest absolute error of D50 by batch, mean over its loadings: as measured and calibrated."""
-    middle = table[np.isclose(table["share"], 0.5)]
-    means = middle.groupby("batch")[["measured_error", "calibrated_error"]].mean().abs().max()
-    return float(means["measured_error"]), float(means["calibrated_error"])
+    """Largest absolute error of D50 of any batch at any loading: as measured and calibrated."""
+    most = table.loc[np.isclose(table["share"], 0.5), ["measured_error", "calibrated_error"]].abs().max()
+    return float(most["measured_error"]), float(most["calibrated_error"])

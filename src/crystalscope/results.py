@@ -38,6 +38,7 @@ from crystalscope.label.tables import label_summary, write_labels
 from crystalscope.measure import has_holes, outlines
 from crystalscope.prepare.sequence import lasting_coverage
 from crystalscope.size import size_particles, size_points, summarize
+from crystalscope.weights import weights_hashes
 
 _NEEDED = ("frame", "touches_border", "border_weight", "focus", "in_focus")
 
@@ -68,7 +69,7 @@ class RunFolder:
     path
         Folder of the run.
     digest
-        Of the settings and of the list of frames: parts of another digest are not gone on with.
+        Of the settings, the weights and the list of frames: parts of another digest are not gone on with.
     """
 
     path: Path
@@ -95,7 +96,8 @@ class RunFolder:
         listing = [
             (f.name, f.time_s, f.temperature_c, (source.root / f.file).stat().st_size) for f in source.sequence.frames
         ]
-        plan = json.dumps([__version__, config.model_dump(), source.pixel_size_um, listing])
+        used = _weights_in_use(config)
+        plan = json.dumps([__version__, config.model_dump(), source.pixel_size_um, listing, used])
         run = RunFolder(path, hashlib.sha256(plan.encode()).hexdigest())
         if path.exists() and not path.is_dir():
             raise ConfigError(f"expected a folder for the run, got the file {path}; choose another --out")
@@ -339,11 +341,21 @@ def write_results(run: RunFolder, *, source: Source, config: AnalyzeConfig, warn
             "frames": len(frames),
         },
         "config": config.model_dump(),
+        "weights": _weights_in_use(config),
         "inputs": hashes,
     }
     write_text(out / "run.toml", to_toml(described))
     shutil.rmtree(run.parts)
     return run.summary()
+
+
+def _weights_in_use(config: AnalyzeConfig) -> dict[str, str]:
+    """Hashes of the networks that a run is made with."""
+    networks = {"crystals": config.crystals.weights, "semantic": config.semantic.weights}
+    names = [networks[config.segmenter]] if config.segmenter in networks else []
+    if config.label.labeller == "network":
+        names.append(config.label.weights)
+    return weights_hashes(*names)
 
 
 def _apart(agreement: dict[str, float]) -> list[str]:

@@ -80,9 +80,13 @@ SINGLE, AGGLOMERATE = "single", "agglomerate"
 def agglomeration_confusion(run: Path) -> Confusion | None:
     """How often the network that a run was made with takes single crystals and agglomerates for each other.
 
-    Known from rendered pictures; None where the run was made otherwise, or by weights whose card does not say.
+    Known from rendered pictures; None where the run was made otherwise or does not say how, or by weights whose card
+    does not say.
     """
-    settings = tomllib.loads((run / "run.toml").read_text(encoding="utf-8")).get("config", {})
+    file = run / "run.toml"
+    if not file.exists():
+        return None
+    settings = tomllib.loads(file.read_text(encoding="utf-8")).get("config", {})
     if settings.get("segmenter") != "crystals":
         return None
     weights = weights_path(settings.get("crystals", {}).get("weights", "crystals"))

@@ -68,3 +68,22 @@ def read_card(path: Path, *, task: str, format_version: int) -> dict[str, Any]:
             f"{digest[:12]}…; the file is damaged or another: copy both again"
         )
     return card
+
+
+def weights_hashes(*names: str | Path) -> dict[str, str]:
+    """SHA-256 of weights and of those whose names begin with theirs (further looks), as their cards say, by file name.
+
+    Weights that are not there are left out: who reads them says so.
+    """
+    out: dict[str, str] = {}
+    for name in names:
+        try:
+            path = weights_path(name)
+        except ReadError:
+            continue
+        for file in sorted({path, *path.parent.glob(f"{path.stem}-*.onnx")}):
+            try:
+                out[file.name] = str(json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))["sha256"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+    return out
