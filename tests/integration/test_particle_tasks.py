@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from crystalscope.cli import app
 from crystalscope.core import PARTICLE_COLUMNS, ledger_frame, particle_frame
-from crystalscope.io.tables import write_json, write_table
+from crystalscope.io.tables import write_json, write_table, write_text
 from crystalscope.size.chords import CHANNELS, chord_matrix
 
 runner = CliRunner()
@@ -176,6 +176,17 @@ def test_needles_and_agglomeration_of_a_run(tmp_path, rng):
     said = invoke("size", "agglomeration", run, "--out", tmp_path / "g")
     assert "Degree of agglomeration by number" in said
     assert len(pd.read_csv(tmp_path / "g" / "agglomeration_trend.csv")) == 12
+    assert "taken out" not in said
+    known = tmp_path / "known.csv"
+    known.write_text("truth,single,agglomerate\nsingle,80,20\nagglomerate,10,90\n")
+    said = invoke("size", "agglomeration", run, "--confusion", known, "--out", tmp_path / "k")
+    assert "the errors of known bodies taken out" in said
+    figures = json.loads((tmp_path / "k" / "agglomeration.json").read_text())
+    measured, told = figures["by_number"]["value"], figures["by_number_corrected"]
+    assert told["value"] == pytest.approx(min(max((measured - 0.2) / 0.7, 0), 1), abs=0.02)
+    # A run of the network brings its own errors.
+    write_text(run / "run.toml", '[config]\nsegmenter = "crystals"\n')
+    assert "errors on rendered pictures taken out" in invoke("size", "agglomeration", run, "--out", tmp_path / "r")
     cut = make_run(tmp_path / "cut", rng, cut=True)
     said = invoke("size", "needles", cut, "--orientation", "random", "--out", tmp_path / "c", ok=False)
     assert "got 600 that all touch the edge" in said
