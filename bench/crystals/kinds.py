@@ -1,19 +1,20 @@
 """From nothing to the shipped third look of the network `crystals`: what a body is.
 
 python -m bench.crystals.kinds data --data DIR --out OUT      patches of sets that `bench.crystals.ship data` renders
-python -m bench.crystals.kinds train --out OUT                trains (half an hour on a core), from the second look
-python -m bench.crystals.kinds card --out OUT [--check NAME=SET …]   exports into the package with its card
+python -m bench.crystals.kinds train --out OUT                trains (15 minutes on a core), from the second look
+python -m bench.crystals.kinds card --out OUT                 exports into the package with its card
+python -m bench.crystals.kinds check NAME=SET …               adds to the card how bodies of rendered sets are called
 
-A check is a rendered set: of the bodies that the network finds there and that are true to 0.6 (IoU), or lie in an
-agglomerate, how many are called what.
+Checked are bodies that the network finds and that are true to 0.6 (IoU), or lie in an agglomerate.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +22,14 @@ from numpy.typing import NDArray
 
 from crystalscope import __version__
 from crystalscope.config import AnalyzeConfig, CrystalsConfig
-from crystalscope.core import Instances
 from crystalscope.datasets import open_dataset
+from crystalscope.io.tables import write_json
 from crystalscope.learn.evaluate import found_in
 from crystalscope.learn.export import export_kinds, load_second_onnx
 from crystalscope.learn.kinds import KindsNet, begun, bodies_of, train_kinds
+from crystalscope.score.instances import mask_iou
 from crystalscope.segment.crystals import CrystalsSegmenter
-from crystalscope.segment.kinds import CLASSES, MEMBER, kinds_path
+from crystalscope.segment.kinds import AGGLOMERATE, CLASSES, MEMBER, kinds_path
 from crystalscope.segment.second import second_path
 from crystalscope.weights import weights_path
 
@@ -69,7 +71,7 @@ def train(out: Path) -> None:
     torch.save(net.state_dict(), out / "kinds.pt")
 
 
-def checked(folder: Path) -> NDArray[np.int64]:
+def called(folder: Path) -> NDArray[np.int64]:
     """Bodies of a class in truth (rows) and as they are called (columns)."""
     segmenter = CrystalsSegmenter(AnalyzeConfig(crystals=CrystalsConfig(diameter_px=60.0)))
     dataset = open_dataset(folder)
@@ -77,79 +79,75 @@ def checked(folder: Path) -> NDArray[np.int64]:
     out = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
     for i in range(len(dataset)):
         image = dataset.read(i)
-        known = truth[image.source]
-        found = found_in(segmenter, image)
-        for k in range(len(found)):
-            actual = _truth_of(found, k, known.instances, known.ignore)
-            if actual is not None:
-                # Members are found as crystals that carry the number of an agglomerate.
-                member = found.kind[k] == 0 and found.agglomerate[k] > 0
-                out[actual, MEMBER if member else int(found.kind[k])] += 1
+        known, own = truth[image.source], found_in(segmenter, image)
+        if not len(own) or not len(known.instances):
+            continue
+        true = known.instances
+        iou = mask_iou(own, true)
+        # Of a crowd it is the share of what was found that lies in it.
+        joined = true.kind == AGGLOMERATE
+        inside = mask_iou(own, true, crowd=joined)[:, joined].max(axis=1, initial=0.0)
+        which = iou.argmax(axis=1)
+        best = iou[np.arange(len(own)), which]
+        actual = np.where(best >= 0.6, true.kind[which], np.where(inside >= 0.7, MEMBER, -1))
+        actual[(best == 0) | known.ignore[which]] = -1
+        # Members are found as crystals that carry the number of an agglomerate.
+        said = np.where((own.kind == 0) & (own.agglomerate > 0), MEMBER, own.kind)
+        np.add.at(out, (actual[actual >= 0], said[actual >= 0]), 1)
     return out
 
 
-def _truth_of(found: Instances, k: int, true: Instances, ignore: NDArray[np.bool_]) -> int | None:
-    r0, c0, r1, c1 = (int(v) for v in found.boxes[k])
-    crop = found.crop(k) > 0
-    best, which, inside = 0.0, -1, 0.0
-    for j, (a, b, c, d) in enumerate(true.boxes):
-        y0, x0, y1, x1 = max(r0, a), max(c0, b), min(r1, c), min(c1, d)
-        if y0 >= y1 or x0 >= x1:
-            continue
-        other = true.crop(j)
-        shared = int(
-            np.count_nonzero(crop[y0 - r0 : y1 - r0, x0 - c0 : x1 - c0] & (other[y0 - a : y1 - a, x0 - b : x1 - b] > 0))
-        )
-        union = int(crop.sum()) + int(np.count_nonzero(other)) - shared
-        if shared / union > best:
-            best, which = shared / union, j
-        if true.kind[j] == 1:
-            inside = max(inside, shared / int(crop.sum()))
-    if which < 0 or ignore[which]:
-        return None
-    return int(true.kind[which]) if best >= 0.6 else MEMBER if inside >= 0.7 else None
-
-
-def card(out: Path, checks: Sequence[str]) -> Path:
-    """Export with the card, then check, and write the card anew with the scores."""
+def card(out: Path) -> Path:
+    """Export into the package; what is measured of these weights is added to the card afterwards."""
     net = KindsNet()
     net.load_state_dict(torch.load(out / "kinds.pt", weights_only=True))
     told = {
         "name": "crystals-kinds",
         "made_by": f"crystalscope {__version__}",
-        "command": "python -m bench.crystals.kinds data|train|card",
+        "command": "python -m bench.crystals.kinds data|train|card|check, python -m bench.form.rendered --rates",
         "classes": CLASSES,
         "data": {"sets": SETS, "of": "bench.crystals.ship data"},
         "schedule": {"steps": STEPS, "batch": BATCH, "seed": SEED},
         "limits": LIMITS,
         "licence": "BSD-3-Clause",
     }
-    with resources.as_file(resources.files("crystalscope") / "weights" / "crystals.onnx") as weights:
-        path = kinds_path(weights)
-    export_kinds(net, path, card=told)
+    return export_kinds(net, kinds_path(weights_path("crystals")), card=told)
+
+
+def check(sets: Sequence[str]) -> None:
+    """Add to the card how bodies of some sets, NAME=FOLDER, are called."""
     scores = {}
-    for check in checks:
-        name, _, folder = check.partition("=")
-        counts = checked(Path(folder))
-        rows = {c: dict(zip(CLASSES, r.tolist(), strict=True)) for c, r in zip(CLASSES, counts, strict=True) if r.any()}
-        scores[name] = rows
-        print(name, rows, flush=True)
-    return export_kinds(net, path, card=told | {"called": scores})
+    for one in sets:
+        name, _, folder = one.partition("=")
+        rows = zip(CLASSES, called(Path(folder)), strict=True)
+        scores[name] = {c: dict(zip(CLASSES, r.tolist(), strict=True)) for c, r in rows if r.any()}
+        print(name, scores[name], flush=True)
+    add_to_card({"called": scores})
+
+
+def add_to_card(values: dict[str, Any]) -> None:
+    """Write what was measured of the shipped weights into their card."""
+    path = kinds_path(weights_path("crystals")).with_suffix(".json")
+    write_json(path, json.loads(path.read_text(encoding="utf-8")) | values)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("data", "train", "card"))
+    parser.add_argument("stage", choices=("data", "train", "card", "check"))
+    parser.add_argument("sets", nargs="*", help="of check: NAME=SET")
     parser.add_argument("--data", type=Path, help="where the sets lie")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--check", nargs="*", default=(), help="NAME=SET")
+    parser.add_argument("--out", type=Path, help="for patches and weights")
     args = parser.parse_args()
-    if args.stage == "data":
+    if args.stage == "check":
+        check(args.sets)
+    elif args.out is None:
+        parser.error("expected --out")
+    elif args.stage == "data":
         data(args.data, args.out)
     elif args.stage == "train":
         train(args.out)
     else:
-        print(card(args.out, args.check))
+        print(card(args.out))
 
 
 if __name__ == "__main__":

@@ -12,19 +12,17 @@ an agglomerate: the line through the degrees measured over the true ones.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.crystals.kinds import add_to_card
 from crystalscope.config import load_config
 from crystalscope.datasets import write_scenes
 from crystalscope.io.manifest import Manifest
-from crystalscope.io.tables import write_json
 from crystalscope.pipeline import analyze
 from crystalscope.runs import agglomeration_confusion, agglomeration_table, corrected_agglomeration
 from crystalscope.scenes import preset, scenes_of
@@ -70,7 +68,9 @@ def main() -> None:
             rows.append((true, len(bodies), own))
             text = f"true {true:.3f} of {len(bodies)} bodies, found {own:.3f} of {n}"
             if not args.rates:
-                told = corrected_agglomeration(found.bodies, agglomeration_confusion(root / "run"))["by_number"]
+                confusion = agglomeration_confusion(root / "run")
+                assert confusion is not None, "the card has no rates: measure them with --rates"
+                told = corrected_agglomeration(found.bodies, confusion)["by_number"]
                 text += f", errors taken out {told.value:.3f} [{told.lower:.3f}, {told.upper:.3f}]"
             print(text, flush=True)
     if args.rates:
@@ -86,8 +86,7 @@ def write_rates(rows: NDArray[np.float64]) -> None:
         for kind, m, q in (("single", (n * (1 - true)).sum(), low), ("agglomerate", (n * true).sum(), low + slope))
     }
     print(counts)
-    with resources.as_file(resources.files("crystalscope") / "weights" / "crystals-kinds.json") as path:
-        write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"agglomeration": counts})
+    add_to_card({"agglomeration": counts})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How well impurities are told, on pictures of the test renderer and on real crops.
 
-    crystalscope scenes render TRAIN.toml --frames 40 --seed 41 --out SETS/train        (impurity, clusters in each)
+    crystalscope scenes render TRAIN.toml --frames 60 --seed 41 --out SETS/train        (impurity, clusters in each)
     python -m bench.otherlight impurity --n 25 --seed S --out SETS/olS                   (S: 211 to 215)
     python -m bench.impurity.slurry SETS/* --out CACHE --true
     python -m bench.impurity.evaluate CACHE/train CACHE/ol211 … [--crops FOLDER]

@@ -37,8 +37,10 @@ from crystalscope.label.rules import disagreements
 from crystalscope.label.tables import label_summary, write_labels
 from crystalscope.measure import has_holes, outlines
 from crystalscope.prepare.sequence import lasting_coverage
+from crystalscope.segment.kinds import kinds_in_use
+from crystalscope.segment.second import second_path
 from crystalscope.size import size_particles, size_points, summarize
-from crystalscope.weights import weights_hashes
+from crystalscope.weights import weights_hashes, weights_path
 
 _NEEDED = ("frame", "touches_border", "border_weight", "focus", "in_focus")
 
@@ -351,11 +353,15 @@ def write_results(run: RunFolder, *, source: Source, config: AnalyzeConfig, warn
 
 def _weights_in_use(config: AnalyzeConfig) -> dict[str, str]:
     """Hashes of the networks that a run is made with."""
-    networks = {"crystals": config.crystals.weights, "semantic": config.semantic.weights}
-    names = [networks[config.segmenter]] if config.segmenter in networks else []
+    files: list[Path] = []
+    if config.segmenter == "crystals":
+        first = weights_path(config.crystals.weights)
+        files += [first, second_path(first), kinds_in_use(first)]
+    elif config.segmenter == "semantic":
+        files.append(weights_path(config.semantic.weights))
     if config.label.labeller == "network":
-        names.append(config.label.weights)
-    return weights_hashes(*names)
+        files.append(weights_path(config.label.weights))
+    return weights_hashes(*files)
 
 
 def _apart(agreement: dict[str, float]) -> list[str]:

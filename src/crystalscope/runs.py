@@ -118,12 +118,13 @@ def corrected_agglomeration(bodies: pd.DataFrame, confusion: Confusion, *, level
     InputError
         When there is no body, or the confusion has other classes.
     """
-    called = np.where(bodies["agglomerate"].to_numpy(dtype=bool), AGGLOMERATE, SINGLE)
-    found = class_shares(
-        called, bodies["frame"], confusion, weights={"area": bodies["area"].to_numpy(dtype=float)}, level=level
-    )
     confusion.index(AGGLOMERATE)
-    return {"by_number": found.shares[AGGLOMERATE], "by_area": found.weighted["area"][AGGLOMERATE]}
+    called = np.where(bodies["agglomerate"].to_numpy(dtype=bool), AGGLOMERATE, SINGLE)
+    weight, area = (bodies[c].to_numpy(dtype=float) for c in ("weight", "area"))
+    # As the degree itself: bodies weigh by the chance that they lie whole in the picture.
+    weights = {"by_number": weight, "by_area": weight * area}
+    found = class_shares(called, bodies["frame"], confusion, weights=weights, level=level)
+    return {name: shares[AGGLOMERATE] for name, shares in found.weighted.items()}
 
 
 def looked_at(run: Path) -> tuple[np.ndarray, int]:

@@ -184,6 +184,17 @@ def test_events_of_a_run_of_pictures(tmp_path, rng):
     assert found.loc["oiling_out", "time_s"] == pytest.approx(2000, abs=30)
     assert found.loc["growth_rate", "value"] == pytest.approx(5, rel=0.05)
     assert found.loc["cloud", "signal"] == "object_present"
+    # The network does not see the first two pictures with crystals yet, nor does a ghost far before make an event.
+    first = int(np.flatnonzero(there)[0])
+    table.loc[[first, first + 1], ["object_present", "is_object_present"]] = [0.2, 0]
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    write_table(
+        tmp_path / "frames.parquet", ledger_frame([r | {"n_particles": 1} if k == 5 else r for k, r in enumerate(rows)])
+    )
+    run("events", tmp_path)
+    again = pd.DataFrame(json.loads((tmp_path / "events.json").read_text(encoding="utf-8")))
+    again = again[again["status"] == "reached"].set_index("kind")
+    assert again.loc["cloud", "time_s"] == found.loc["cloud", "time_s"]
     late = 100 * np.exp(-(np.clip((time - 2000) / 900, 0, None) ** 3))
     record = pd.DataFrame(
         {"time_s": time, "temperature_c": degrees, "transmissivity": np.where(time > 6500, 100, late)}

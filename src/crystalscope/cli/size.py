@@ -171,7 +171,9 @@ def agglomeration(
         write_csv(out / "primaries.csv", found.members.rename(columns={"ecd": f"ecd_{unit}"}))
         figures = {"by_number": found.by_number, "by_area": found.by_area, "primaries": found.primaries}
         known = agglomeration_confusion(run) if confusion is None else confusion_of_table(read_csv(confusion))
-        corrected = {} if known is None else corrected_agglomeration(found.bodies, known, level=level)
+        corrected = (
+            {} if known is None or found.bodies.empty else corrected_agglomeration(found.bodies, known, level=level)
+        )
         figures |= {f"{k}_corrected": f for k, f in corrected.items()}
         summary = {k: dataclasses.asdict(f) for k, f in figures.items()}
         write_json(out / "agglomeration.json", summary | {"bodies": len(found.bodies), "overlaps": found.overlaps})

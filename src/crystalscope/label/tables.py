@@ -62,7 +62,10 @@ def label_summary(out: Path, labels: pd.DataFrame, frames: pd.DataFrame, *, unit
         return {"share": shares, "agreement": {}}
     looked = frames[frames["status"].isin(["ok", "empty"])]
     lengths = [f"feret_max_{unit}", f"feret_min_{unit}"]
-    particles = read_table(out / "particles.parquet", columns=["frame", "kind", "score", *lengths], where="in_focus")
+    columns = ["frame", "kind", "agglomerate", "score", *lengths]
+    particles = read_table(out / "particles.parquet", columns=columns, where="in_focus")
+    # As `rule_labels` has it: members of an agglomerate speak for it alone.
+    particles.loc[particles["agglomerate"] > 0, "kind"] = "agglomerate"
     particles = particles.rename(columns=dict(zip(lengths, ("feret_max", "feret_min"), strict=True)))
     if unit == "um":
         scale = particles["frame"].map(frames.set_index("frame")["pixel_size_um"]).to_numpy(dtype=float)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,20 +17,18 @@ from crystalscope.datasets import open_dataset
 from crystalscope.io.coco import read_coco
 from crystalscope.io.pictures import to_grey
 from crystalscope.learn.net import Conv
-from crystalscope.learn.second import SecondNet
-from crystalscope.segment.kinds import CLASSES, MEMBER, outlined
+from crystalscope.learn.second import PATCH_WIDTHS, SecondNet
+from crystalscope.segment.kinds import AGGLOMERATE, CLASSES, MEMBER, outlined
 from crystalscope.segment.layout import Box, levels_of_grey, normalised
-from crystalscope.segment.masks import Mask, box_of, trimmed
+from crystalscope.segment.masks import Mask, box_of, shared_pixels, trimmed
 from crystalscope.segment.patches import Pyramid
 
 Floats = NDArray[np.float32]
 
-_WIDTHS = (16, 32, 64, 96)
 _LEAST_PX = 60
 """Area from which a body is shown."""
 _MOST = 60
 """Bodies of a picture that are shown."""
-_AGGLOMERATE = 1
 
 
 class KindsNet(nn.Module):
@@ -40,7 +39,7 @@ class KindsNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        a, b, c, d = _WIDTHS
+        a, b, c, d = PATCH_WIDTHS
         self.one = nn.Sequential(Conv(3, a, norm=False), Conv(a, a, norm=False))
         self.two = nn.Sequential(Conv(a, b, stride=2, norm=False), Conv(b, b, norm=False))
         self.three = nn.Sequential(Conv(b, c, stride=2, norm=False), Conv(c, c, norm=False))
@@ -107,25 +106,16 @@ def _of_members(
 ) -> list[tuple[Mask, int]]:
     """Members of agglomerates in focus, and pairs of them that touch."""
     masks = _masks(parts, np.ones(len(parts), dtype=bool))
-    joined = _masks(whole, ~ignore & (whole.kind == _AGGLOMERATE))
+    joined = _masks(whole, ~ignore & (whole.kind == AGGLOMERATE))
     out: list[tuple[Mask, int]] = []
     for _, body in joined:
-        own = [m for _, m in masks if _share_in(m, body) > 0.9 and m.area < 0.75 * body.area]
+        own = [m for _, m in masks if shared_pixels(m, body) > 0.9 * m.area and m.area < 0.75 * body.area]
         out += [(m, MEMBER) for m in own]
         for m in own:
             other = own[int(rng.integers(len(own)))]
             if other is not m and (pair := _together(m, other)) is not None and pair.area < 0.8 * body.area:
-                out.append((pair, _AGGLOMERATE))
+                out.append((pair, AGGLOMERATE))
     return out
-
-
-def _share_in(part: Mask, body: Mask) -> float:
-    r0, c0, r1, c1 = max(part.r0, body.r0), max(part.c0, body.c0), min(part.r1, body.r1), min(part.c1, body.c1)
-    if r0 >= r1 or c0 >= c1:
-        return 0.0
-    one = part.crop[r0 - part.r0 : r1 - part.r0, c0 - part.c0 : c1 - part.c0]
-    two = body.crop[r0 - body.r0 : r1 - body.r0, c0 - body.c0 : c1 - body.c0]
-    return float(np.count_nonzero(one & two) / part.area)
 
 
 def _together(a: Mask, b: Mask) -> Mask | None:
@@ -141,10 +131,11 @@ def _together(a: Mask, b: Mask) -> Mask | None:
 
 
 def _shaken(box: Box, rng: np.random.Generator) -> Box:
-    along, across = rng.normal(0, 0.04, 2)
+    """A box after the second look: less off than those that `learn.second` learns from."""
+    right, down = rng.normal(0, 0.04, 2)
     long, wide = np.exp(rng.normal(0, 0.07, 2))
     return Box(
-        box.x + along * box.length, box.y + across * box.width, box.length * long, box.width * wide,
+        box.x + right * box.length, box.y + down * box.width, box.length * long, box.width * wide,
         box.angle + rng.normal(0, 0.04),
     )  # fmt: skip
 
@@ -170,9 +161,12 @@ def _changed(mask: Mask, rng: np.random.Generator) -> Mask:
 
 
 def train_kinds(
-    net: KindsNet, seen: Sequence[Floats] | Floats, classes: NDArray[np.int64], *, steps: int, batch: int, seed: int
+    net: KindsNet, seen: NDArray[np.floating[Any]], classes: NDArray[np.int64], *, steps: int, batch: int, seed: int
 ) -> Iterator[tuple[int, float]]:
-    """Train in place; gives step and loss. Classes are drawn evenly; patches mirrored, regraded and made noisy."""
+    """Train in place; gives step and loss.
+
+    A class is drawn as often as the root of its number; patches are mirrored, regraded and made noisy.
+    """
     rng = np.random.default_rng(seed)
     counts = np.bincount(classes, minlength=len(CLASSES))
     weight = 1 / np.sqrt(np.maximum(counts[classes], 1))
@@ -183,7 +177,7 @@ def train_kinds(
     for step in range(steps):
         torch.manual_seed(seed * 1_000_003 + step)
         chosen = rng.choice(len(classes), size=batch, p=weight)
-        x = np.stack([seen[k] for k in chosen]).astype(np.float32)
+        x = seen[chosen].astype(np.float32)
         for axis in (2, 3):
             turned = rng.random(batch) < 0.5
             x[turned] = np.flip(x[turned], axis)

@@ -18,7 +18,8 @@ from crystalscope.learn.samples import Guess, Target, Truth, sample
 from crystalscope.segment.layout import Box, oriented_box
 from crystalscope.segment.patches import ACROSS, ALONG, Pyramid, to_picture
 
-_WIDTHS = (16, 32, 64, 96)
+PATCH_WIDTHS = (16, 32, 64, 96)
+"""Channels of the layers that look at a patch, from whole to an eighth of its size."""
 
 
 class SecondNet(nn.Module):
@@ -26,7 +27,7 @@ class SecondNet(nn.Module):
 
     def __init__(self, *, norm: bool = True) -> None:
         super().__init__()
-        a, b, c, d = _WIDTHS
+        a, b, c, d = PATCH_WIDTHS
         self.one = nn.Sequential(Conv(2, a, norm=norm), Conv(a, a, norm=norm))
         self.two = nn.Sequential(Conv(a, b, stride=2, norm=norm), Conv(b, b, norm=norm))
         self.three = nn.Sequential(Conv(b, c, stride=2, norm=norm), Conv(c, c, norm=norm))

@@ -70,20 +70,13 @@ def read_card(path: Path, *, task: str, format_version: int) -> dict[str, Any]:
     return card
 
 
-def weights_hashes(*names: str | Path) -> dict[str, str]:
-    """SHA-256 of weights and of those whose names begin with theirs (further looks), as their cards say, by file name.
-
-    Weights that are not there are left out: who reads them says so.
-    """
+def weights_hashes(*files: Path) -> dict[str, str]:
+    """SHA-256 of weights as their cards say, by file name; without a card that says it a file is left out."""
     out: dict[str, str] = {}
-    for name in names:
+    for file in files:
         try:
-            path = weights_path(name)
-        except ReadError:
+            out[file.name] = str(json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            # Who reads the weights says what is wrong with them.
             continue
-        for file in sorted({path, *path.parent.glob(f"{path.stem}-*.onnx")}):
-            try:
-                out[file.name] = str(json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))["sha256"])
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
     return out
