@@ -7,11 +7,12 @@ above 12 um, Poisson), lengths with 3 % error. So it tells what the search for e
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from crystalscope.core import Timeline
+from crystalscope.core import Event, Timeline
 from crystalscope.events import detect_events, growth_rate_event, picture_lead, presence_events
 from crystalscope.scenes import preset, true_events
 
@@ -59,14 +60,71 @@ def batch(
     return pd.DataFrame(rows), pd.concat(crystals, ignore_index=True), true_events(states, seen)
 
 
+def compared(
+    truth: list[dict[str, object]], found: Sequence[Event], *, spacing_s: float, seed: int
+) -> list[dict[str, object]]:
+    """One row for every event that a batch has or has not: whether it was found, and how late.
+
+    Parameters
+    ----------
+    truth
+        As `true_events` gives them.
+    found
+        Events of the pictures.
+    spacing_s
+        Between pictures.
+    seed
+        Of the batch.
+    """
+    rows: list[dict[str, object]] = []
+    for true in truth:
+        kind, happens = str(true["kind"]), true["status"] == "reached"
+        if kind == "growth_rate":
+            rates = [e.value for e in found if e.kind == "growth_rate" and e.status == "reached"]
+            if rates:
+                rows.append({"kind": kind, "seed": seed, "error": rates[0] / float(str(true["value"])) - 1})
+            continue
+        # Born on a fast ramp, crystals show on the hold after it: an induction time, at the same picture.
+        kinds = ("cloud", "induction") if kind in ("cloud", "induction") else (kind,)
+        same = [e for e in found if e.kind in kinds and e.status == "reached"]
+        # What a picture can tell is when it first shows: the truth of the pictures.
+        late = same[0].time_s - float(str(true["upper_s"])) if happens and same else np.nan
+        row = {"kind": kind, "seed": seed, "happens": happens, "found": bool(same), "error": late}
+        rows.append(row | {"within": abs(late) <= spacing_s})
+    return rows
+
+
+def told(table: pd.DataFrame, lead: pd.DataFrame, *, misses: bool) -> None:
+    """Print what `compared` and `picture_lead` gave for all batches."""
+    growth = table["kind"] == "growth_rate"
+    for kind, part in table[~growth].groupby("kind"):
+        happens, found = part["happens"].astype(bool), part["found"].astype(bool)
+        within = part.loc[happens, "within"].astype(bool).mean()
+        print(
+            f"{kind}: {happens.sum()} true, found {(happens & found).sum()}, within one picture interval {within:.1%}; "
+            f"invented {(found & ~happens).sum()}"
+        )
+    errors = table.loc[growth, "error"].dropna()
+    near = (errors.abs() <= 0.05).mean()
+    print(f"growth rate: {len(errors)} runs, median error {errors.median():+.1%}, within 5 %: {near:.0%}")
+    earlier = (lead["lead_s"] > 0).mean()
+    print(f"pictures earlier in {earlier:.0%} of {len(lead)}, by {lead['lead_s'].median():.0f} s (median)")
+    if misses:
+        print(table.loc[growth, ["seed", "error"]].round(3).to_numpy().tolist())
+        print(lead[lead["lead_s"] <= 0].to_string())
+        missed = ~growth & ~table["within"].fillna(False).astype(bool)
+        print(table[missed & (table["happens"].fillna(False).astype(bool) | table["found"])].to_string())
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=60)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first run")
     parser.add_argument("--misses", action="store_true", help="list what was missed")
     args = parser.parse_args()
     rows, leads = [], []
-    for seed in range(args.runs):
+    for seed in range(args.first, args.first + args.runs):
         frames, crystals, truth = batch(seed, PROGRAMMES[seed % len(PROGRAMMES)])
         spacing = float(np.median(np.diff(frames["time_s"])))
         found = presence_events(frames, column="n", threshold=1.0, experiment=str(seed))
@@ -75,45 +133,11 @@ def main() -> None:
         )
         leads.append(picture_lead(found, detect_events(line)))
         for true in truth:
-            kind, happens = str(true["kind"]), true["status"] == "reached"
-            if kind == "growth_rate":
-                start, end, rate = (float(true[k]) for k in ("lower_s", "upper_s", "value"))  # type: ignore[arg-type]
-                got = growth_rate_event(crystals, frames, size="length_um", start_s=start, end_s=end)
-                rows.append({"kind": kind, "seed": seed, "error": got.value / rate - 1})
-                continue
-            # Born on a fast ramp, crystals show on the hold after it: an induction time, at the same picture.
-            kinds = ("cloud", "induction") if kind == "cloud" else (kind,)
-            same = [e for e in found if e.kind in kinds and e.status == "reached"]
-            # What a picture can tell is when it first shows: the truth of the pictures.
-            late = same[0].time_s - float(true["upper_s"]) if happens and same else np.nan  # type: ignore[arg-type]
-            row = {"kind": kind, "seed": seed, "happens": happens, "found": bool(same), "error": late}
-            rows.append(row | {"within": abs(late) <= spacing})
-    table = pd.DataFrame(rows)
-    for kind, part in table[table["kind"] != "growth_rate"].groupby("kind"):
-        happens, found = part["happens"].astype(bool), part["found"].astype(bool)
-        within = part.loc[happens, "within"].astype(bool).mean()
-        print(
-            f"{kind}: {happens.sum()} true, found {(happens & found).sum()}, within one picture interval {within:.1%}; "
-            f"invented {(found & ~happens).sum()}"
-        )
-    if args.misses:
-        print(table.loc[table["kind"] == "growth_rate", ["seed", "error"]].round(3).to_numpy().tolist())
-    growth = table.loc[table["kind"] == "growth_rate", "error"].dropna()
-    near = (growth.abs() <= 0.05).mean()
-    print(f"growth rate: {len(growth)} runs, median error {growth.median():+.1%}, within 5 %: {near:.0%}")
-    lead = pd.concat(leads)
-    if args.misses:
-        print(lead[lead["lead_s"] <= 0].to_string())
-    earlier = (lead["lead_s"] > 0).mean()
-    print(f"pictures earlier in {earlier:.0%} of {len(lead)}, by {lead['lead_s'].median():.0f} s (median)")
-    if args.misses:
-        print(
-            table[
-                (table["kind"] != "growth_rate")
-                & ~table["within"].fillna(False).astype(bool)
-                & table["happens"].fillna(False).astype(bool)
-            ].to_string()
-        )
+            if true["kind"] == "growth_rate":
+                start, end = (float(str(true[k])) for k in ("lower_s", "upper_s"))
+                found.append(growth_rate_event(crystals, frames, size="length_um", start_s=start, end_s=end))
+        rows += compared(truth, found, spacing_s=spacing, seed=seed)
+    told(pd.DataFrame(rows), pd.concat(leads), misses=args.misses)
 
 
 if __name__ == "__main__":

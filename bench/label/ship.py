@@ -1,49 +1,38 @@
 """Makes the shipped labelling network, in stages that go on where they stopped.
 
 python -m bench.label.ship data --out DIR
-python -m bench.label.ship sets SET [SET ...] --out DIR
-python -m bench.label.ship train --out DIR
-python -m bench.label.ship again --out DIR
-python -m bench.label.ship card --out DIR
+python -m bench.label.ship train --out DIR [--start FILE]
+python -m bench.label.ship card --out DIR [--start FILE]
 
-`data` renders pictures of `learn.label_data.recipes` into DIR/data, DIR/rich, DIR/more and (empty ones) DIR/empty
-and DIR/bare,
-`sets` brings sets of `bench.crystals.ship data` into DIR/data: varied_a, varied_b, crystals, round, needles.
-`train` learns what is in DIR/data (first what follows the encoder of `crystals` while that rests), `again` all.
-Every twelfth is for validation, and all of DIR/empty: on those `card` sets calibration and thresholds,
-and it writes DIR/label.onnx.
+`data` renders pictures of `learn.label_data.recipes` into DIR/data and (empty ones) DIR/bare and DIR/empty.
+`train` goes on from the weights FILE (those that are shipped now). Every twelfth picture is for validation, and all of
+DIR/empty: on those `card` sets calibration and thresholds, and it writes DIR/label.onnx.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from crystalscope import __version__
-from crystalscope.learn.export import load_onnx
-from crystalscope.learn.label_data import LabelPicture, load_pictures, pictures_of_set, rendered, save_pictures
+from crystalscope.learn.label_data import LabelPicture, load_pictures, rendered, save_pictures
 from crystalscope.learn.label_job import LabelParts, finished
-from crystalscope.learn.label_net import LabelNet, export_labels, load_encoder
-from crystalscope.learn.label_train import HeadSchedule, LabelSchedule, train_head, train_labels
-from crystalscope.weights import weights_path
+from crystalscope.learn.label_net import LabelNet, export_labels, load_labels_onnx
+from crystalscope.learn.label_train import LabelSchedule, train_labels
+from crystalscope.weights import read_card, weights_path
 
 CHUNK, HELD = 25, 12
-DATA, RICH, EMPTY = (900, 3001), (500, 3002), (150, 3003)
-MORE, BARE = (600, 3004), (120, 3005)
-"""Rendered pictures and their seed; EMPTY and BARE show nothing but ghosts, dust and noise."""
-HEAD = HeadSchedule(steps=200)
-TRAIN = LabelSchedule(steps=2600)
-AGAIN = (
-    LabelSchedule(steps=2400, seed=1),
-    LabelSchedule(steps=2000, rate=8e-4, seed=2),
-    LabelSchedule(steps=5600, rate=8e-4, keep=0.995, seed=3),
-    LabelSchedule(steps=6000, rate=8e-4, keep=0.995, seed=4),
+DATA, BARE, EMPTY = (6000, 4001), (150, 4004), (150, 4003)
+"""Rendered pictures and their seed; BARE and EMPTY show nothing but ghosts, dust and noise."""
+FIRST = 1800
+"""Pictures of DATA that the first stage learns."""
+STAGES = (
+    LabelSchedule(steps=8000, rate=1e-3, keep=0.997, freeze=False, seed=6),
+    LabelSchedule(steps=14000, rate=8e-4, keep=0.998, freeze=False, seed=7),
 )
-"""The nuisances of `learn.nuisances` came with the third, MORE and BARE with the last."""
 
 LIMITS = (
     "On 250 pictures of another renderer (python -m bench.label.evaluate, seed 211): macro F1 0.77; ufo 0.51, "
@@ -60,73 +49,48 @@ def pictures_of(folder: Path) -> tuple[list[LabelPicture], list[LabelPicture]]:
     return [p for i, p in enumerate(every) if i % HELD], every[::HELD]
 
 
-def make_data(folder: Path, pictures: int, seed: int, *, rich: bool = False, empty: bool = False) -> None:
+def make_data(folder: Path, pictures: int, seed: int, *, empty: bool = False) -> None:
     """Render what is not there."""
     for first in range(0, pictures, CHUNK):
         file = folder / f"{first:05d}.npz"
         if not file.exists():
-            chunk = rendered(first, min(first + CHUNK, pictures), seed=seed, rich=rich, empty=empty)
+            chunk = rendered(first, min(first + CHUNK, pictures), seed=seed, empty=empty)
             print(save_pictures(file, list(chunk)), flush=True)
 
 
-def take_sets(folder: Path, sets: Sequence[Path]) -> None:
-    """Bring rendered sets in."""
-    for one in sets:
-        file = folder / f"{one.name}.npz"
-        if not file.exists():
-            print(save_pictures(file, list(pictures_of_set(one))), flush=True)
+def learnt(out: Path, most: int) -> list[LabelPicture]:
+    """Pictures to learn, of the first so many of DATA."""
+    files = [f for f in sorted((out / "data").glob("*.npz")) if int(f.stem) < most]
+    every = [p for f in files for p in load_pictures(f)]
+    return [p for i, p in enumerate(every) if i % HELD] + pictures_of(out / "bare")[0]
 
 
-def network(path: Path) -> LabelNet:
-    """A network with the weights of a file."""
-    net = LabelNet()
-    net.load_state_dict(torch.load(path, weights_only=True))
-    return net
+def train(out: Path, start: Path) -> None:
+    """On from weights that there are, stage by stage."""
+    net = load_labels_onnx(start)
+    for k, schedule in enumerate(STAGES):
+        here = out / f"stage{k}"
+        if (here / "mean.pt").exists():
+            net.load_state_dict(torch.load(here / "mean.pt", weights_only=True))
+            continue
+        net = train_labels(learnt(out, DATA[0] if k else FIRST), here, schedule=schedule, net=net, note=_told)
+        torch.save(net.state_dict(), here / "mean.pt")
 
 
-def train(out: Path) -> None:
-    """Head, then all."""
-    learn, _ = pictures_of(out / "data")
-    torch.manual_seed(0)
-    net = LabelNet()
-    load_encoder(net, load_onnx(weights_path("crystals")))
-    train_head(learn, net, schedule=HEAD, folder=out / "head", note=_told)
-    net = train_labels(learn, out / "train", schedule=TRAIN, net=net, note=_told)
-    torch.save(net.state_dict(), out / "train" / "mean.pt")
-
-
-def learnt(out: Path, *, last: bool) -> list[LabelPicture]:
-    """Pictures that `again` learns."""
-    names = ("data", "rich", "more", "bare") if last else ("data", "rich")
-    return [p for name in names for p in pictures_of(out / name)[0]]
-
-
-def again(out: Path) -> None:
-    """On more pictures."""
-    before = out / "train"
-    for k, schedule in enumerate(AGAIN):
-        here = out / f"again{k}"
-        learn = learnt(out, last=k == len(AGAIN) - 1)
-        if not (here / "mean.pt").exists():
-            net = train_labels(learn, here, schedule=schedule, net=network(before / "mean.pt"), note=_told)
-            torch.save(net.state_dict(), here / "mean.pt")
-        before = here
-
-
-def card(out: Path) -> Path:
+def card(out: Path, start: Path) -> Path:
     """Calibrate and export."""
-    learn = learnt(out, last=True)
-    check = [p for name in ("data", "rich", "more") for p in pictures_of(out / name)[1]]
-    check += [p for f in sorted((out / "empty").glob("*.npz")) for p in load_pictures(f)]
-    net = network(out / f"again{len(AGAIN) - 1}" / "mean.pt")
+    learn = learnt(out, DATA[0])
+    check = pictures_of(out / "data")[1] + [p for f in sorted((out / "empty").glob("*.npz")) for p in load_pictures(f)]
+    net = LabelNet()
+    net.load_state_dict(torch.load(out / f"stage{len(STAGES) - 1}" / "mean.pt", weights_only=True))
+    before = read_card(start, task="label", format_version=1)
     told = {
         "name": "label",
         "made_by": f"crystalscope {__version__}",
-        "command": "python -m bench.label.ship data|sets|train|again|card",
+        "command": "python -m bench.label.ship data|train|card",
+        "start": {key: before[key] for key in ("sha256", "data", "schedule", "start") if key in before},
         "data": [
             {"recipes": "learn.label_data.recipes()", "pictures": DATA[0], "seed": DATA[1]},
-            {"recipes": "learn.label_data.recipes(rich=True)", "pictures": RICH[0], "seed": RICH[1]},
-            {"recipes": "learn.label_data.recipes(rich=True)", "pictures": MORE[0], "seed": MORE[1]},
             {"recipes": "learn.label_data.recipes(), empty", "pictures": BARE[0], "seed": BARE[1]},
             {
                 "recipes": "learn.label_data.recipes(), empty",
@@ -134,10 +98,9 @@ def card(out: Path) -> Path:
                 "seed": EMPTY[1],
                 "for": "validation",
             },
-            {"sets": sorted(f.stem for f in (out / "data").glob("[!0-9]*.npz")), "of": "bench.crystals.ship data"},
         ],
         "pictures": {"learnt": len(learn), "validation": len(check)},
-        "schedule": {"head": asdict(HEAD), "train": asdict(TRAIN), "again": [asdict(a) for a in AGAIN]},
+        "schedule": [asdict(s) for s in STAGES],
         "limits": LIMITS,
         "licence": "BSD-3-Clause",
     }
@@ -154,22 +117,18 @@ def _told(step: int, values: dict[str, float]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("data", "sets", "train", "again", "card"))
-    parser.add_argument("sets", nargs="*", type=Path)
+    parser.add_argument("stage", choices=("data", "train", "card"))
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, default=weights_path("label"))
     args = parser.parse_args()
     if args.stage == "data":
         make_data(args.out / "data", *DATA)
-        make_data(args.out / "rich", *RICH, rich=True)
-        make_data(args.out / "more", *MORE, rich=True)
         make_data(args.out / "empty", *EMPTY, empty=True)
         make_data(args.out / "bare", *BARE, empty=True)
-    elif args.stage == "sets":
-        take_sets(args.out / "data", args.sets)
     elif args.stage == "card":
-        print(card(args.out))
+        print(card(args.out, args.start))
     else:
-        (train if args.stage == "train" else again)(args.out)
+        train(args.out, args.start)
 
 
 if __name__ == "__main__":

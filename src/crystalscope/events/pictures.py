@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 
 _EITHER = "droplets or crystals"
 _APPEARING = ("cloud", "induction")
+_REACH_PICTURES, _FAR_S = 2.5, 600.0
+"""How far before the change of the running median two pictures in a row may begin, and the longest move of an event."""
 
 
 class _Common(TypedDict):
@@ -60,10 +62,37 @@ def presence_events(
     Notes
     -----
     The detector of transmissivities on a signal of 100 (nothing there) and 0; a running median over at least three
-    pictures, so that one false frame decides nothing. The interval is that between two pictures.
+    pictures, so that one false frame decides nothing. What is there has come with the first of two pictures in a row
+    that show it, and is gone after the last of two. The interval is that between two pictures.
     """
-    timeline, files = _timeline(frames, column, threshold, experiment, vial or Vial(""))
-    return [_with_file(e, timeline.time_s, files) for e in detect_events(timeline, signal=column)]
+    content = vial or Vial("")
+    timeline, files = _timeline(frames, column, threshold, experiment, content)
+    there = np.asarray(timeline.signals[content.name]) < 50
+    found = (_at_pictures(e, timeline, there) for e in detect_events(timeline, signal=column))
+    return [_with_file(e, timeline.time_s, files) for e in found]
+
+
+def _at_pictures(event: Event, timeline: Timeline, there: NDArray[np.bool_]) -> Event:
+    """An event between two pictures: a signal of two levels has no shape from which to extrapolate."""
+    if event.status != "reached" or there.size < 3:
+        return event
+    time, both = timeline.time_s, np.flatnonzero(there[:-1] & there[1:])
+    if event.kind == "clear":
+        earlier = both[time[both] < event.upper_s + _REACH_PICTURES * np.median(np.diff(time))]
+        first = int(earlier[-1]) + 1 if earlier.size else -1
+    else:
+        later = both[time[both] > event.lower_s - _REACH_PICTURES * np.median(np.diff(time))]
+        first = int(later[0]) - 1 if later.size else -1
+    if not 0 <= first < time.size - 1 or abs(time[first] - event.time_s) > _FAR_S:
+        return event
+    lower, upper = float(time[first]), float(time[first + 1])
+    middle = 0.5 * (lower + upper)
+    degrees = timeline.temperature_c[first : first + 2]
+    moved = replace(
+        event, time_s=middle, lower_s=lower, upper_s=upper, seen_s=upper, temperature_c=float(degrees.mean()),
+        lower_c=float(degrees.min()), upper_c=float(degrees.max()),
+    )  # fmt: skip
+    return replace(moved, value=event.value + middle - event.time_s) if event.kind == "induction" else moved
 
 
 def _timeline(

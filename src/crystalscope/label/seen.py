@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-AREA_PX = 200_000
+AREA_PX = 300_000
 """Pixels of a picture after it is resized: more show smaller bodies, and take longer."""
 CELL = 16
 """Pixels of the resized picture per cell of the maps, each way."""

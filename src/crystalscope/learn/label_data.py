@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from crystalscope.core import LABELS, Instances, Scene
-from crystalscope.datasets import open_dataset
-from crystalscope.io.coco import read_coco
 from crystalscope.io.pictures import to_grey
 from crystalscope.label.seen import CELL, resized
 from crystalscope.scenes import Recipe, preset
-from crystalscope.scenes.labels import body_labels, counted
+from crystalscope.scenes.labels import body_labels, counted, labels_of
 from crystalscope.scenes.recipe import frame_of
 from crystalscope.scenes.render import times_covered
 
@@ -55,42 +54,25 @@ IGNORED = 255
 
 
 def label_picture(scene: Scene) -> LabelPicture:
-    """A rendered picture with its labels, cell by cell too."""
+    """A rendered picture with its labels, cell by cell too; what cannot be made out leaves them open."""
     grey = resized(to_grey(np.asarray(scene.image.data), bits=16))
+    seen = visible(scene)
+    for_certain = labels_of(scene.truth[seen], coverage=scene.frame["coverage"])
     labels = np.array([scene.frame[name] for name in LABELS], dtype=np.float32)
-    cells = _cells(scene.instances, scene.truth, grey.shape)
+    for k, name in enumerate(LABELS):
+        if labels[k] == 1 and for_certain[name] != 1:
+            labels[k] = np.nan
+    cells = _cells(scene.instances, scene.truth, grey.shape, seen=seen)
     return LabelPicture(scene.image.source, grey.astype(np.float16), labels, cells)
 
 
-def pictures_of_set(folder: Path) -> Iterator[LabelPicture]:
-    """Pictures of a rendered set (`crystalscope scenes render`) with their labels, cell by cell too."""
-    data = open_dataset(folder)
-    rows = pd.read_csv(folder / "particles.csv")
-    rows = rows[rows["parent"] == 0].rename(columns=lambda c: str(c).removesuffix("_um").removesuffix("_px"))
-    scale = data.manifest.pixel_size_um or 1.0
-    # Labels ask for one length only.
-    rows["feret_min"] /= scale
-    by_file = dict(list(rows.groupby("file")))
-    outlines = {a.file_name.rpartition("/")[2]: a for a in read_coco(folder / data.manifest.annotations)}
-    for i, frame in enumerate(data.frames.to_dict("records")):
-        name = str(frame["file"])
-        grey = resized(to_grey(np.asarray(data.read(i).data), bits=16))
-        cells = np.full((len(MAPS), grey.shape[0] // CELL, grey.shape[1] // CELL), IGNORED, dtype=np.uint8)
-        seen, truth = outlines[name.rpartition("/")[2]].instances, by_file.get(name.rpartition("/")[2], rows[:0])
-        if len(seen) == len(truth):
-            cells = _cells(seen, truth.reset_index(drop=True), grey.shape)
-            if frame["look"] == "flow-cell":
-                # The set does not tell which part of the picture is lit.
-                cells[-1] = IGNORED
-        labels = np.array([frame[n] for n in LABELS], dtype=np.float32)
-        yield LabelPicture(f"{folder.name}/{name}", grey.astype(np.float16), labels, cells)
-
-
-def _cells(found: Instances, truth: pd.DataFrame, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _cells(
+    found: Instances, truth: pd.DataFrame, shape: tuple[int, ...], *, seen: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
     size = (shape[0] // CELL, shape[1] // CELL)
     yes = np.zeros((len(MAPS), *size), dtype=np.uint8)
     open_ = np.zeros(yes.shape, dtype=bool)
-    counts = counted(truth).to_numpy(dtype=bool)
+    counts = counted(truth).to_numpy(dtype=bool) & seen
     crystals = counts & truth["kind"].isin(["crystal", "agglomerate"]).to_numpy(dtype=bool)
     twice = times_covered(found.select(crystals)) > 1
     for i, row in enumerate(truth.to_dict("records")):
@@ -136,62 +118,119 @@ def _shares(
     return first[0], first[1], total / np.outer(heights[0], heights[1])
 
 
-def recipes(*, rich: bool = False) -> tuple[Recipe, ...]:
-    """Recipes of the training pictures: the four looks, full of every kind of body, and with a few of each.
+def recipes() -> tuple[Recipe, ...]:
+    """Recipes of the training pictures: for each of the four looks a few bodies of a few kinds, and many.
 
-    `rich`: with bubbles, droplets, agglomerates and things of no kind in more of the pictures.
-
-    They differ from the presets in what nobody could see, which would teach the network to guess: strong speckle over
-    faint droplets, and gas and liquid between crossed polars.
+    They differ from the presets in what nobody could see, which would teach the network to guess: strong speckle and
+    noise, droplets that are as dark as gas, and gas and liquid between crossed polars; see `visible` too.
     """
     out = []
     for name in ("backlit", "reflected", "flow-cell", "polars"):
         base = preset(f"varied-{name}")
-        full = base.changed(
-            instrument={"speckle": {"choice": [0.0, 0.0, 0.0, 0.04, 0.1]}},
-            populations=_seen_in(base, name, rich=rich),
-            crowd_most=250.0,
-        )
+        light = {key: draw for key, draw in _LIGHT[name].items() if key in base.instrument}
+        many = base.changed(instrument=light, populations=_seen_in(base, name), crowd=0.15, crowd_most=250.0)
         few = {
-            key: {"count": (2.0, 14.0) if p.body == "droplet" else (0.8, 5.0)} for key, p in full.populations.items()
+            key: {"count": (2.0, 16.0) if p.body == "droplet" else (0.8, 6.0), "ghosts": (0.0, 7.0)}
+            for key, p in many.populations.items()
         }
-        out += [full, full.changed(populations=few, crowd=0.12)]
+        out += [many.changed(populations=few), many]
     return tuple(out)
 
 
-_SINGLE = ("block", "platelet", "elongated", "needle")
-_RICHER = 1.8
+_CALM = {
+    "speckle": {"choice": [0.0, 0.0, 0.0, 0.0, 0.04, 0.1]},
+    "shot_noise": {"log": [0.002, 0.03]},
+    "read_noise": {"log": [0.001, 0.012]},
+    "motion_px": {"choice": [0.0, 0.0, 0.0, 1.0]},
+    "blur_px": [0.6, 1.5],
+}
+_LIGHT: dict[str, dict[str, Any]] = {
+    # A narrow cone of light turns droplets as dark as gas.
+    "backlit": _CALM | {"aperture": {"log": [0.1, 0.4]}, "lamp_tilt": {"choice": [0.0, 0.2, 0.5, 0.9]}},
+    "flow-cell": _CALM | {"aperture": {"log": [0.1, 0.4]}, "lamp_tilt": {"choice": [0.0, 0.2, 0.5]}},
+    "reflected": _CALM | {"texture": [0.0, 0.15], "exposure": {"log": [60.0, 300.0]}, "ambient": [0.2, 1.4]},
+    "polars": _CALM | {"exposure": {"log": [80.0, 400.0]}},
+}
+_PRESENCE = {
+    "blocks": 0.25, "giants": 0.04, "specks": 0.06, "plates": 0.27, "elongated": 0.24, "needles": 0.2, "bent": 0.06,
+    "between": 0.05, "agglomerates": 0.14, "needle-agglomerates": 0.04, "plate-agglomerates": 0.04, "bundles": 0.03,
+    "clusters": 0.12, "spherulites": 0.05, "bubbles": 0.25, "droplets": 0.25, "fibres": 0.06, "hairs": 0.06,
+    "flakes": 0.07, "scratches": 0.05, "smears": 0.06, "dendrites": 0.07,
+}  # fmt: skip
+"""Every label in about a quarter of the pictures."""
 
 
-def _seen_in(recipe: Recipe, look: str, *, rich: bool) -> dict[str, dict[str, Any]]:
-    """Changes to populations: droplets and bubbles in focus show, and what is rare is in more of the pictures."""
-    out: dict[str, dict[str, Any]] = {}
-    for key, p in recipe.populations.items():
-        if rich:
-            out[key] = {"presence": min(1.0, p.presence * (0.7 if p.body in _SINGLE else _RICHER))}
-        if p.body == "droplet":
-            out[key] = out.get(key, {}) | {"index": (1.045, 1.13)}
-        if p.body in ("droplet", "bubble") and look == "polars":
-            out[key] = {"presence": 0.0}
+def _seen_in(recipe: Recipe, look: str) -> dict[str, dict[str, Any]]:
+    """Changes to populations: how often they are there, droplets lighter than gas, plates that lie nearly flat."""
+    out: dict[str, dict[str, Any]] = {key: {"presence": _PRESENCE[key]} for key in recipe.populations}
+    out["droplets"] |= {"index": (1.015, 1.07)}
+    if look == "polars":
+        out["droplets"]["presence"] = out["bubbles"]["presence"] = 0.0
+    out["blocks"] |= {"size": (16.0, 110.0)}
+    out["agglomerates"] |= {"size": (18.0, 70.0)}
     return out
 
 
-_SHARES = (0.14, 0.26, 0.1, 0.22, 0.04, 0.1, 0.04, 0.1)
+_SHARES = (0.26, 0.12, 0.2, 0.1, 0.1, 0.06, 0.1, 0.06)
 """Of the recipes, in their order."""
 
 
-def rendered(first: int, last: int, *, seed: int, rich: bool = False, empty: bool = False) -> Iterator[LabelPicture]:
+def rendered(first: int, last: int, *, seed: int, empty: bool = False) -> Iterator[LabelPicture]:
     """Pictures `first` to `last` (exclusive) of a set; each depends on its number and the seed alone.
 
-    `rich` as in `recipes`; `empty`: with nothing but ghosts, dust and noise.
+    `empty`: with nothing but ghosts, dust and noise.
     """
-    made = recipes(rich=rich)
     for number in range(first, last):
-        rng = np.random.default_rng([seed, number, 7])
-        recipe = made[int(rng.choice(len(made), p=_SHARES))]
-        rows, columns = SHAPES[int(rng.integers(len(SHAPES)))]
-        sized = recipe.changed(instrument={"rows": rows, "columns": columns}, empty=1.0 if empty else recipe.empty)
-        yield label_picture(frame_of(sized, number, seed=seed))
+        yield label_picture(scene_of(number, seed=seed, empty=empty))
+
+
+def scene_of(number: int, *, seed: int, empty: bool = False) -> Scene:
+    """The scene of one of the pictures of `rendered`."""
+    made = recipes()
+    rng = np.random.default_rng([seed, number, 7])
+    recipe = made[int(rng.choice(len(made), p=_SHARES))]
+    rows, columns = SHAPES[int(rng.integers(len(SHAPES)))]
+    sized = recipe.changed(instrument={"rows": rows, "columns": columns}, empty=1.0 if empty else recipe.empty)
+    return frame_of(sized, number, seed=seed)
+
+
+_HIDDEN, _DIM, _NOISY = 0.5, 0.06, 2.0
+"""Share of a body behind others, contrast of its outline relative to the picture's, and to that of the empty ground:
+what lies beyond cannot be told from the picture."""
+
+
+def visible(scene: Scene) -> NDArray[np.bool_]:
+    """Whether each body of a scene that counts can be made out in its picture.
+
+    Parameters
+    ----------
+    scene
+        Of the virtual instrument.
+
+    Returns
+    -------
+    (n,): not hidden by more than half, and with a contrast along at least half of the outline that stands out from the
+    noise and is more than a few per cent of the picture's.
+    """
+    grey = cv2.GaussianBlur(to_grey(np.asarray(scene.image.data), bits=16), (0, 0), 1.0)
+    around = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
+    field = scene.instances.field.mask()
+    least = max(
+        _DIM * float(np.subtract(*np.percentile(grey[field][::7], [99, 1]))),
+        _NOISY * float(np.quantile(around[field][::7], 0.25)),
+    )
+    covered = times_covered(scene.instances.select(scene.truth["in_focus"].to_numpy(dtype=bool)))
+    out = np.zeros(len(scene.instances), dtype=bool)
+    for i in np.flatnonzero(counted(scene.truth)):
+        r0, c0, r1, c1 = (int(v) for v in scene.instances.boxes[i])
+        crop = scene.instances.crop(i)
+        if (covered[r0:r1, c0:c1][crop] > 1).mean() > _HIDDEN:
+            continue
+        outline = crop & ~cv2.erode(np.pad(crop.astype(np.uint8), 1), np.ones((3, 3), np.uint8))[1:-1, 1:-1].astype(
+            bool
+        )
+        out[i] = np.median(around[r0:r1, c0:c1][outline]) > least
+    return out
 
 
 def save_pictures(path: Path, pictures: Sequence[LabelPicture]) -> Path:

@@ -154,6 +154,8 @@ def train_labels(
         optimiser.load_state_dict(state["optimiser"])
         first = int(state["step"])
     orders, weights = _orders(learn), _weights(learn)
+    bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    net = net.to(memory_format=torch.channels_last)
     begun = time.monotonic()
     for step in range(first, schedule.steps):
         net.train()
@@ -162,8 +164,9 @@ def train_labels(
             group["lr"] = _rate(step, schedule) * group["part"]
         pictures = _chosen(learn, orders, weights, schedule, step)
         x, labels, cells = batch_of(pictures, rng=np.random.default_rng([schedule.seed, step]), varied=True)
-        logits, maps = net(x)
-        loss, parts = label_loss(logits, maps, labels, cells, weight=schedule.cells)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            logits, maps = net(x.to(memory_format=torch.channels_last))
+        loss, parts = label_loss(logits.float(), maps.float(), labels, cells, weight=schedule.cells)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)

@@ -24,7 +24,7 @@ Maker = Callable[[float, np.random.Generator], Floats]
 _OBJECT, _UFO, _COVER = (LABELS.index(n) for n in ("object_present", "ufo", "too_concentrated"))
 _FINER = 3
 """Things are drawn on a grid this much finer and averaged."""
-_EMPTY, _GHOSTS, _THINGS, _STRIPES, _SPECKLE = 0.1, 0.12, 0.3, 0.2, 0.15
+_EMPTY, _GHOSTS, _THINGS, _STRIPES, _SPECKLE = 0.08, 0.25, 0.25, 0.15, 0.12
 """Shares of the pictures."""
 
 
@@ -162,7 +162,7 @@ def _speckled(grey: Floats, rng: np.random.Generator) -> Floats:
     """Coherent light: multiplied by grains."""
     grains = rng.standard_normal(grey.shape, dtype=np.float32)
     grains = cv2.GaussianBlur(grains, (0, 0), float(rng.uniform(0.4, 1.3)))
-    grains *= np.float32(rng.uniform(0.05, 0.3) / max(float(grains.std()), 1e-6))
+    grains *= np.float32(rng.uniform(0.03, 0.18) / max(float(grains.std()), 1e-6))
     return np.asarray(grey * np.clip(1 + grains, 0.1, 2.5), dtype=np.float32)
 
 

@@ -55,6 +55,26 @@ def test_presence_gives_cloud_and_clear_within_one_picture():
     assert got["cloud"].signal == "object_present"
 
 
+@pytest.mark.parametrize(("hold_s", "kind"), [(2005, "cloud"), (3905, "induction")])
+def test_a_false_picture_shortly_before_does_not_move_the_event(hold_s, kind):
+    table = frames(n=between(hold_s, 6500))
+    start = int(np.argmax(table["n"] > 0.5))
+    alone = {e.kind: e for e in presence_events(table, column="n", threshold=0.5)}[kind]
+    table.loc[start - 2, "n"] = 0.9
+    got = {e.kind: e for e in presence_events(table, column="n", threshold=0.5)}
+    assert got[kind] == alone
+    assert (got[kind].lower_s, got[kind].upper_s) == tuple(table.loc[[start - 1, start], "time_s"])
+    assert got[kind].seen_s == got[kind].upper_s
+    # The last of two in a row is the last.
+    end = int(np.flatnonzero(table["n"] > 0.5)[-1])
+    table.loc[end + 2, "n"] = 0.9
+    later = {e.kind: e for e in presence_events(table, column="n", threshold=0.5)}
+    assert later["clear"] == got["clear"]
+    assert later["clear"].lower_s == table.loc[end, "time_s"]
+    if kind == "induction":
+        assert later[kind].value == pytest.approx(later[kind].time_s - 3600, abs=45)
+
+
 def test_empty_pictures_give_nothing(rng):
     table = frames(object_present=lambda t: np.where(rng.random(t.size) < 0.02, 0.9, 0.1))
     got = presence_events(table, column="object_present", threshold=0.5)
