@@ -32,7 +32,7 @@ from crystalscope.design.conditions import Conditions, find_violations
 from crystalscope.design.generators import GENERATORS, Generator, Synthetic, plant_rows
 from crystalscope.design.intervals import conformal_interval, make_folds
 from crystalscope.design.mechanism import Mechanism
-from crystalscope.design.pareto import hypervolume, objectives_of, optimise, optimise_all
+from crystalscope.design.pareto import at_optimum, hypervolume, nondominated, objectives_of, optimise, optimise_all
 from crystalscope.design.plans import make_plan
 from crystalscope.design.published import PublishedTwin
 from crystalscope.design.refine import feature_learner
@@ -77,15 +77,19 @@ def accuracy(plant: Plant, system: System, rng: np.random.Generator) -> dict[str
         front = _four(fitted, system, rng, careful=name == "default")
         truth, measured = run_plant(plant, front), run_plant(plant, front, rng=rng)
         at = fitted.predict(front)
+        if name == "default":
+            at = {a: at_optimum(p) for a, p in at.items()}
         out[name]["pareto"] = {a: _errors(at[a], truth[:, j], measured[:, j]) for j, a in enumerate(ATTRIBUTES)}
     out["forest"] = _forest(table, test, noisy)
     verdicts = judge(twins["default"], rng=rng)
-    out["verdict"] = {}
+    out["verdict"], out["judged"] = {}, {}
     for j, (verdict, attribute) in enumerate(zip(verdicts, system.attributes, strict=True)):
         mean = twins["default"].predict(test)[attribute.column].mean
         sd = attribute.sd * right[:, j] if attribute.relative_sd else np.full(len(right), attribute.sd)
-        good = float(np.sqrt(np.mean((mean - right[:, j]) ** 2))) <= 2 * float(np.sqrt(np.mean(sd**2)))
+        true, known = (float(np.sqrt(np.mean(v**2))) for v in (mean - right[:, j], sd))
+        good = true <= 2 * known
         out["verdict"][attribute.column] = verdict.suffices is good
+        out["judged"][attribute.column] = [verdict.error / verdict.measurement_sd, true / known]
     return out
 
 
@@ -210,8 +214,6 @@ def _four(fitted: Any, system: System, rng: np.random.Generator, *, careful: boo
             parts.append(round_conditions(Space(system, front.segments).decode(front.coordinates), system))
             objectives.append(front.objectives)
     values, every = np.vstack(objectives), Conditions.join(parts)
-    from crystalscope.design.pareto import nondominated
-
     kept = np.flatnonzero(nondominated(values))
     kept = kept[np.argsort(values[kept, 0])]
     return every.take(kept[np.linspace(0, len(kept) - 1, 4).round().astype(int)])
