@@ -65,10 +65,11 @@ def optimise(
     population, generations
         Of the search.
     careful
-        Whether intervals are those of `at_optimum`, recipes must lie within what was tried, and their expected objectives within what was measured; and
-        whether the search takes objectives for one standard deviation worse than their means, so that of two recipes
-        of equal promise the one that is better known is taken. Optimisers go where a model errs in their favour, and
-        that is mostly where there are no data. What lies beyond is for the next experiments (`suggest`).
+        Whether recipes must lie within what was tried, and their expected objectives within what was measured; whether
+        the search takes objectives for one standard deviation worse than their means, so that of two recipes of equal
+        promise the one that is better known is taken; and whether intervals are those of `at_optimum`. Optimisers go
+        where a model errs in their favour, and that is mostly where there are no data. What lies beyond is for the next
+        experiments (`suggest`).
     level
         Of the intervals.
 
