@@ -4,7 +4,7 @@ python -m bench.label.ship data --out DIR
 python -m bench.label.ship train --out DIR [--start FILE]
 python -m bench.label.ship card --out DIR [--start FILE]
 
-`data` renders pictures of `learn.label_data.recipes` into DIR/data and (empty ones) DIR/bare and DIR/empty.
+`data` renders pictures of `learn.label_data.recipes` into DIR/data, DIR/rich and (empty ones) DIR/bare, DIR/empty.
 `train` goes on from the weights FILE (those that are shipped now). Every twelfth picture is for validation, and all of
 DIR/empty: on those `card` sets calibration and thresholds, and it writes DIR/label.onnx.
 """
@@ -25,13 +25,13 @@ from crystalscope.learn.label_train import LabelSchedule, train_labels
 from crystalscope.weights import read_card, weights_path
 
 CHUNK, HELD = 25, 12
-DATA, BARE, EMPTY = (6000, 4001), (150, 4004), (150, 4003)
+DATA, RICH, BARE, EMPTY = (6000, 4001), (900, 4002), (150, 4004), (150, 4003)
 """Rendered pictures and their seed; BARE and EMPTY show nothing but ghosts, dust and noise."""
 FIRST = 1800
 """Pictures of DATA that the first stage learns."""
 STAGES = (
     LabelSchedule(steps=8000, rate=1e-3, keep=0.997, freeze=False, seed=6),
-    LabelSchedule(steps=14000, rate=8e-4, keep=0.998, freeze=False, seed=7),
+    LabelSchedule(steps=12000, rate=8e-4, keep=0.998, freeze=False, seed=7),
 )
 
 LIMITS = (
@@ -49,20 +49,21 @@ def pictures_of(folder: Path) -> tuple[list[LabelPicture], list[LabelPicture]]:
     return [p for i, p in enumerate(every) if i % HELD], every[::HELD]
 
 
-def make_data(folder: Path, pictures: int, seed: int, *, empty: bool = False) -> None:
+def make_data(folder: Path, pictures: int, seed: int, *, rich: bool = False, empty: bool = False) -> None:
     """Render what is not there."""
     for first in range(0, pictures, CHUNK):
         file = folder / f"{first:05d}.npz"
         if not file.exists():
-            chunk = rendered(first, min(first + CHUNK, pictures), seed=seed, empty=empty)
+            chunk = rendered(first, min(first + CHUNK, pictures), seed=seed, rich=rich, empty=empty)
             print(save_pictures(file, list(chunk)), flush=True)
 
 
-def learnt(out: Path, most: int) -> list[LabelPicture]:
-    """Pictures to learn, of the first so many of DATA."""
-    files = [f for f in sorted((out / "data").glob("*.npz")) if int(f.stem) < most]
+def learnt(out: Path, *, last: bool) -> list[LabelPicture]:
+    """Pictures to learn: in the first stage the first of DATA and BARE, then all."""
+    files = [f for f in sorted((out / "data").glob("*.npz")) if last or int(f.stem) < FIRST]
     every = [p for f in files for p in load_pictures(f)]
-    return [p for i, p in enumerate(every) if i % HELD] + pictures_of(out / "bare")[0]
+    out_ = [p for i, p in enumerate(every) if i % HELD] + pictures_of(out / "bare")[0]
+    return out_ + (pictures_of(out / "rich")[0] if last else [])
 
 
 def train(out: Path, start: Path) -> None:
@@ -73,14 +74,15 @@ def train(out: Path, start: Path) -> None:
         if (here / "mean.pt").exists():
             net.load_state_dict(torch.load(here / "mean.pt", weights_only=True))
             continue
-        net = train_labels(learnt(out, DATA[0] if k else FIRST), here, schedule=schedule, net=net, note=_told)
+        net = train_labels(learnt(out, last=k > 0), here, schedule=schedule, net=net, note=_told)
         torch.save(net.state_dict(), here / "mean.pt")
 
 
 def card(out: Path, start: Path) -> Path:
     """Calibrate and export."""
-    learn = learnt(out, DATA[0])
-    check = pictures_of(out / "data")[1] + [p for f in sorted((out / "empty").glob("*.npz")) for p in load_pictures(f)]
+    learn = learnt(out, last=True)
+    check = pictures_of(out / "data")[1] + pictures_of(out / "rich")[1]
+    check += [p for f in sorted((out / "empty").glob("*.npz")) for p in load_pictures(f)]
     net = LabelNet()
     net.load_state_dict(torch.load(out / f"stage{len(STAGES) - 1}" / "mean.pt", weights_only=True))
     before = read_card(start, task="label", format_version=1)
@@ -91,6 +93,7 @@ def card(out: Path, start: Path) -> Path:
         "start": {key: before[key] for key in ("sha256", "data", "schedule", "start") if key in before},
         "data": [
             {"recipes": "learn.label_data.recipes()", "pictures": DATA[0], "seed": DATA[1]},
+            {"recipes": "learn.label_data.recipes(rich=True)", "pictures": RICH[0], "seed": RICH[1]},
             {"recipes": "learn.label_data.recipes(), empty", "pictures": BARE[0], "seed": BARE[1]},
             {
                 "recipes": "learn.label_data.recipes(), empty",
@@ -123,6 +126,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.stage == "data":
         make_data(args.out / "data", *DATA)
+        make_data(args.out / "rich", *RICH, rich=True)
         make_data(args.out / "empty", *EMPTY, empty=True)
         make_data(args.out / "bare", *BARE, empty=True)
     elif args.stage == "card":

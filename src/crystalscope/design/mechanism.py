@@ -27,6 +27,13 @@ _RATES = (
     "rate_um_per_s", "rate_per_kg_s", "rate_kg_per_s", "attrition_per_s", "bridges_per_s",
     "amorphous.precipitation_per_s", "amorphous.conversion_per_s",
 )  # fmt: skip
+_ORDERS = {
+    "secondary.order": "secondary.rate_per_kg_s",
+    "agglomeration.order": "agglomeration.rate_kg_per_s",
+    "breakage.size_order": "breakage.attrition_per_s",
+}
+"""Exponents that are calibrated where their rate acts: what depends on the driving force or the size otherwise than the
+preset says is the mechanism that a plant mostly lacks."""
 _REACH = 2.0
 """Constants are sought within so many standard deviations."""
 
@@ -175,7 +182,9 @@ def start_of(system: System) -> tuple[Kinetics, tuple[str, ...]]:
         raise ConfigError("expected [plant] in the system, got none; add preset or kinetics")
     kinetics = preset(settings.preset) if settings.preset is not None else load_kinetics(str(settings.kinetics))
     constants = kinetics.constants()
-    names = settings.free or tuple(n for n, v in constants.items() if v > 0 and n.endswith(_RATES))
+    names = settings.free or tuple(
+        n for n, v in constants.items() if v > 0 and (n.endswith(_RATES) or constants.get(_ORDERS.get(n, ""), 0.0) > 0)
+    )
     unknown = [n for n in names if not constants.get(n, 0.0) > 0]
     if unknown:
         raise ConfigError(

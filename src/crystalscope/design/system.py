@@ -136,7 +136,8 @@ class PlantSettings(Table):
     kinetics: str | None = None
     """TOML file of kinetics to start from, relative to the file of the system."""
     free: tuple[str, ...] = ()
-    """Constants that are calibrated; none: all rates of the mechanisms that act."""
+    """Constants that are calibrated; none: all rates of the mechanisms that act, and the orders of secondary
+    nucleation and agglomeration and the size order of breakage."""
     seed_median_um: Positive = 10.0
     seed_geometric_sd: Annotated[float, Field(gt=1, le=5)] = 1.5
 

@@ -118,8 +118,11 @@ def _shares(
     return first[0], first[1], total / np.outer(heights[0], heights[1])
 
 
-def recipes() -> tuple[Recipe, ...]:
+def recipes(*, rich: bool = False) -> tuple[Recipe, ...]:
     """Recipes of the training pictures: for each of the four looks a few bodies of a few kinds, and many.
+
+    `rich`: with gas, liquid and things of no kind in most of the pictures, and liquid that bends light as much as oil
+    in water can.
 
     They differ from the presets in what nobody could see, which would teach the network to guess: strong speckle and
     noise, droplets that are as dark as gas, and gas and liquid between crossed polars; see `visible` too.
@@ -128,7 +131,7 @@ def recipes() -> tuple[Recipe, ...]:
     for name in ("backlit", "reflected", "flow-cell", "polars"):
         base = preset(f"varied-{name}")
         light = {key: draw for key, draw in _LIGHT[name].items() if key in base.instrument}
-        many = base.changed(instrument=light, populations=_seen_in(base, name), crowd=0.15, crowd_most=250.0)
+        many = base.changed(instrument=light, populations=_seen_in(base, name, rich=rich), crowd=0.15, crowd_most=250.0)
         few = {
             key: {"count": (2.0, 16.0) if p.body == "droplet" else (0.8, 6.0), "ghosts": (0.0, 7.0)}
             for key, p in many.populations.items()
@@ -158,12 +161,16 @@ _PRESENCE = {
     "flakes": 0.07, "scratches": 0.05, "smears": 0.06, "dendrites": 0.07,
 }  # fmt: skip
 """Every label in about a quarter of the pictures."""
+_RICH = ("bubbles", "droplets", "fibres", "hairs", "flakes", "scratches", "smears", "dendrites")
 
 
-def _seen_in(recipe: Recipe, look: str) -> dict[str, dict[str, Any]]:
+def _seen_in(recipe: Recipe, look: str, *, rich: bool) -> dict[str, dict[str, Any]]:
     """Changes to populations: how often they are there, droplets lighter than gas, plates that lie nearly flat."""
     out: dict[str, dict[str, Any]] = {key: {"presence": _PRESENCE[key]} for key in recipe.populations}
     out["droplets"] |= {"index": (1.015, 1.07)}
+    if rich:
+        out = {key: {"presence": _PRESENCE[key] * (2.0 if key in _RICH else 0.6)} for key in recipe.populations}
+        out["droplets"] |= {"index": (1.05, 1.12)}
     if look == "polars":
         out["droplets"]["presence"] = out["bubbles"]["presence"] = 0.0
     out["blocks"] |= {"size": (16.0, 110.0)}
@@ -175,18 +182,18 @@ _SHARES = (0.26, 0.12, 0.2, 0.1, 0.1, 0.06, 0.1, 0.06)
 """Of the recipes, in their order."""
 
 
-def rendered(first: int, last: int, *, seed: int, empty: bool = False) -> Iterator[LabelPicture]:
+def rendered(first: int, last: int, *, seed: int, rich: bool = False, empty: bool = False) -> Iterator[LabelPicture]:
     """Pictures `first` to `last` (exclusive) of a set; each depends on its number and the seed alone.
 
-    `empty`: with nothing but ghosts, dust and noise.
+    `rich` as in `recipes`; `empty`: with nothing but ghosts, dust and noise.
     """
     for number in range(first, last):
-        yield label_picture(scene_of(number, seed=seed, empty=empty))
+        yield label_picture(scene_of(number, seed=seed, rich=rich, empty=empty))
 
 
-def scene_of(number: int, *, seed: int, empty: bool = False) -> Scene:
+def scene_of(number: int, *, seed: int, rich: bool = False, empty: bool = False) -> Scene:
     """The scene of one of the pictures of `rendered`."""
-    made = recipes()
+    made = recipes(rich=rich)
     rng = np.random.default_rng([seed, number, 7])
     recipe = made[int(rng.choice(len(made), p=_SHARES))]
     rows, columns = SHAPES[int(rng.integers(len(SHAPES)))]
