@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
-from crystalscope.design.mechanism import _fit, _term_slopes, _terms
+import numpy as np
+import pytest
+
+from crystalscope.design.mechanism import _fit, _term_slopes, _terms, start_of
+from crystalscope.design.system import load_system
+from crystalscope.errors import ConfigError
 
 
 def test_slopes_of_the_polynomial_are_its_differences(rng):
@@ -26,3 +31,22 @@ def test_outputs_are_fitted_with_and_without_interactions(rng):
     i, j = np.triu_indices(3)
     assert (plain[4:][i != j] == 0).all()
     assert abs(plain[1] - 1) < 0.3
+
+
+def test_rates_and_the_exponents_of_what_acts_are_calibrated():
+    system = load_system(Path(__file__).parents[3] / "examples" / "system.toml")
+    kinetics, names = start_of(system)
+    orders = {"secondary.order", "agglomeration.order", "breakage.size_order"}
+    assert orders <= set(names)
+    assert "growth.order" not in names
+    assert all(kinetics.constants()[n] > 0 for n in names)
+    assert system.plant is not None
+
+    def having(**settings):
+        return system.model_copy(update={"plant": system.plant.model_copy(update=settings)})
+
+    # Nothing agglomerates there.
+    assert not orders & set(start_of(having(preset="potassium-nitrate-water"))[1]) - {"secondary.order"}
+    assert start_of(having(free=("growth.order",)))[1] == ("growth.order",)
+    with pytest.raises(ConfigError, match=r"plant\.free, got growth\.speed"):
+        start_of(having(free=("growth.speed",)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tests.unit.design.doe import truth
 
+from crystalscope.core.design import Prediction
 from crystalscope.design.augment import (
     Learner,
     choose_augmentation,
@@ -17,7 +18,7 @@ from crystalscope.design.augment import (
 from crystalscope.design.conditions import Conditions, find_violations
 from crystalscope.design.generators import GENERATORS
 from crystalscope.design.intervals import make_folds
-from crystalscope.design.pareto import choose_recipe, hypervolume, nondominated, optimise
+from crystalscope.design.pareto import OPTIMISM, at_optimum, choose_recipe, hypervolume, nondominated, optimise
 from crystalscope.design.refine import feature_learner
 from crystalscope.design.sensitivity import main_space, partial_dependence, sobol_indices
 from crystalscope.design.space import Space
@@ -151,6 +152,14 @@ def test_fronts_are_feasible_and_better(twin, system):
     i, j = choose_recipe([front])
     assert (i, 0 <= j < len(front)) == (0, True)
     assert choose_recipe([]) == (-1, -1)
+
+
+def test_intervals_of_an_optimum_are_wider_and_keep_their_sign():
+    p = Prediction(np.array([40.0, 2.0]), np.array([30.0, 0.1]), np.array([50.0, 9.0]), 0.9, np.ones(2, dtype=bool))
+    wide = at_optimum(p)
+    assert np.array_equal(wide.mean, p.mean)
+    assert wide.lower == pytest.approx([40 - 10 * OPTIMISM, 0.0])
+    assert wide.upper == pytest.approx([40 + 10 * OPTIMISM, 2 + 7 * OPTIMISM])
 
 
 def test_batch_time_is_an_objective(table):
