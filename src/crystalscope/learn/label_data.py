@@ -228,7 +228,7 @@ def visible(scene: Scene) -> NDArray[np.bool_]:
     )
     covered = times_covered(scene.instances.select(scene.truth["in_focus"].to_numpy(dtype=bool)))
     out = np.zeros(len(scene.instances), dtype=bool)
-    for i in np.flatnonzero(counted(scene.truth)):
+    for i in np.flatnonzero(counted(scene.truth)).tolist():
         r0, c0, r1, c1 = (int(v) for v in scene.instances.boxes[i])
         crop = scene.instances.crop(i)
         if (covered[r0:r1, c0:c1][crop] > 1).mean() > _HIDDEN:

@@ -214,7 +214,8 @@ def _rasterised(outline: Sequence[NDArray[np.float32]], box: Box) -> NDArray[np.
 
 def second_loss(outputs: tuple[Tensor, Tensor], batch: Patches) -> tuple[Tensor, dict[str, float]]:
     """Cross entropy and Dice of the masks of bodies; quality towards the IoU of the mask, 0 where there is no body."""
-    logits, quality = outputs
+    # In half precision where the processor has it
+    logits, quality = (t.float() for t in outputs)
     mask, body = torch.from_numpy(batch.mask), torch.from_numpy(batch.body)
     inside = torch.from_numpy(batch.seen[:, 1])
     own, true, weight = logits[body], mask[body], inside[body]
