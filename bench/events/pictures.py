@@ -87,10 +87,12 @@ def compared(
         # Born on a fast ramp, crystals show on the hold after it: an induction time, at the same picture.
         kinds = ("cloud", "induction") if kind in ("cloud", "induction") else (kind,)
         same = [e for e in found if e.kind in kinds and e.status == "reached"]
-        # What a picture can tell is when it first shows: the truth of the pictures.
-        late = same[0].time_s - float(str(true["upper_s"])) if happens and same else np.nan
+        # What pictures can tell is between which of them it first shows.
+        late = np.nan
+        if happens and same:
+            late = same[0].time_s - 0.5 * (float(str(true["lower_s"])) + float(str(true["upper_s"])))
         row = {"kind": kind, "seed": seed, "happens": happens, "found": bool(same), "error": late}
-        rows.append(row | {"within": abs(late) <= spacing_s})
+        rows.append(row | {"within": abs(late) <= 1.001 * spacing_s})
     return rows
 
 

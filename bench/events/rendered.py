@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,9 @@ import pandas as pd
 
 from bench.events.pictures import compared, told
 from crystalscope.config import AnalyzeConfig
-from crystalscope.core import Timeline
+from crystalscope.core import Event, Timeline
 from crystalscope.datasets import write_scenes
-from crystalscope.events import detect_events, picture_lead
+from crystalscope.events import detect_events, growth_rate_event, picture_lead
 from crystalscope.io.events import read_events
 from crystalscope.io.manifest import Manifest
 from crystalscope.io.tables import write_json
@@ -87,6 +88,19 @@ def render(seed: int, folder: Path) -> None:
     write_json(folder / "events.json", true_events(states, frames["n_crystals"].tolist()))
 
 
+def true_rates(folder: Path, found: Sequence[Event]) -> list[dict[str, object]]:
+    """The growth rate that the outlines drawn give between the same times: what is measured is the seeing."""
+    frames = pd.read_csv(folder / "frames.csv")
+    bodies = pd.read_csv(folder / "particles.csv")
+    bodies = bodies[bodies["in_focus"] & (bodies["kind"] == "crystal") & (bodies["parent"] == 0)]
+    out: list[dict[str, object]] = []
+    for e in found:
+        if e.kind == "growth_rate" and e.status == "reached" and not out:
+            true = growth_rate_event(bodies, frames, size="length_um", start_s=e.lower_s, end_s=e.upper_s)
+            out.append({"kind": "growth_rate", "status": "reached", "value": true.value})
+    return out
+
+
 def run(folder: Path, *, workers: int) -> Path:
     """The run of `analyze` on the pictures, made where it is not there."""
     out = folder / "run"
@@ -122,7 +136,8 @@ def main() -> None:
         same_name = [replace(e, experiment="") for e in found]
         leads.append(picture_lead(same_name, detect_events(line)).assign(experiment=seed))
         spacing = float(np.median(np.diff(frames["time_s"])))
-        rows += compared(json.loads((folder / "events.json").read_text()), found, spacing_s=spacing, seed=seed)
+        truth = [t for t in json.loads((folder / "events.json").read_text()) if t["kind"] != "growth_rate"]
+        rows += compared([*truth, *true_rates(folder, found)], found, spacing_s=spacing, seed=seed)
         print(seed, len(frames), "pictures", flush=True)
     told(pd.DataFrame(rows), pd.concat(leads), misses=args.misses)
 

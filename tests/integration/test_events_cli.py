@@ -195,6 +195,16 @@ def test_events_of_a_run_of_pictures(tmp_path, rng):
     again = pd.DataFrame(json.loads((tmp_path / "events.json").read_text(encoding="utf-8")))
     again = again[again["status"] == "reached"].set_index("kind")
     assert again.loc["cloud", "time_s"] == found.loc["cloud", "time_s"]
+    # Bubbles while it is hot, as the stirrer starts, leave the vial clear.
+    swarm = time < 400
+    table["bubble"], table["is_bubble"] = np.where(swarm, 0.9, 0.1), swarm.astype(int)
+    table.loc[swarm, ["object_present", "is_object_present"]] = [0.9, 1]
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    run("events", tmp_path)
+    stirred = pd.DataFrame(json.loads((tmp_path / "events.json").read_text(encoding="utf-8")))
+    stirred = stirred[stirred["status"] == "reached"].set_index("kind")
+    assert stirred.loc["cloud", "time_s"] == found.loc["cloud", "time_s"]
+    assert stirred.loc["clear", "time_s"] == found.loc["clear", "time_s"]
     late = 100 * np.exp(-(np.clip((time - 2000) / 900, 0, None) ** 3))
     record = pd.DataFrame(
         {"time_s": time, "temperature_c": degrees, "transmissivity": np.where(time > 6500, 100, late)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from crystalscope.core import Event
 from crystalscope.errors import ReadError
@@ -20,6 +21,8 @@ from crystalscope.events.pictures import (
     steady_state_event,
 )
 from crystalscope.io.tables import read_table
+
+Array = NDArray[np.float64]
 
 SHAPES = ("platelet", "block", "needle", "elongated", "agglomerated")
 """Labels that mean crystals."""
@@ -59,7 +62,7 @@ def run_events(folder: Path, *, experiment: str | None = None) -> tuple[Event, .
     thresholds: dict[str, float] = {}
     if labels.exists():
         frames = _with_labels(frames, labels, thresholds)
-        frames = _with_neighbours(frames)
+        frames = _with_neighbours(_without_nuisances(frames), _crystals_seen(folder, frames))
     column = "object_present" if thresholds else "n_particles"
     events = presence_events(frames, column=column, threshold=thresholds.get(column, 1.0), experiment=name)
     if "crystals" in frames.columns and np.isfinite(frames["droplets"]).any():
@@ -109,23 +112,61 @@ _REACH = 3
 """Pictures before and after a labelled one in which particles count as well."""
 
 
-def _with_neighbours(frames: pd.DataFrame) -> pd.DataFrame:
-    """The ledger with objects present also right before and after labelled pictures, as long as particles are seen.
+def _without_nuisances(frames: pd.DataFrame) -> pd.DataFrame:
+    """The ledger without objects where gas is all that is seen: bubbles are no event."""
+    if "crystals" not in frames.columns or "bubble" not in frames.columns:
+        return frames
+    alone = (frames["bubble"] >= 0.5) & ~(frames[["crystals", "droplets"]].max(axis=1) >= 0.5)
+    present = np.where(alone, np.minimum(frames["object_present"], 0.499), frames["object_present"])
+    return frames.assign(object_present=present)
+
+
+def _crystals_seen(folder: Path, frames: pd.DataFrame) -> Array | None:
+    """Crystals among the particles of each picture; None where there are no particles."""
+    path = folder / "particles.parquet"
+    if not path.exists():
+        return None
+    kinds = read_table(path, columns=["frame"], where="in_focus AND kind IN ('crystal', 'agglomerate')")
+    counts = frames["frame"].map(kinds["frame"].value_counts()).fillna(0)
+    return np.asarray(counts, dtype=np.float64)
+
+
+def _with_neighbours(frames: pd.DataFrame, crystals: Array | None) -> pd.DataFrame:
+    """The ledger with objects present also right before and after labelled pictures, as long as crystals are seen.
 
     The label asks for network and particles to agree. The smallest crystals, the first and the last ones, are seen by
-    particles alone; what particles alone see far from any labelled picture is a ghost.
+    particles alone, as more of them than lie in pictures without any label; what particles alone see far from any
+    labelled picture is a ghost.
     """
-    if "n_particles" not in frames.columns:
+    if crystals is None:
         return frames
     there = frames["object_present"].to_numpy(dtype=float) >= 0.5
-    seen = there | (frames["n_particles"].to_numpy(dtype=float) > 0)
+    seen = there | (crystals > _specks(frames, crystals, there))
     for _ in range(_REACH):
-        beside = np.zeros_like(there)
-        beside[:-1] |= there[1:]
-        beside[1:] |= there[:-1]
-        there = there | (beside & seen)
+        there = there | (_beside(there) & seen)
     raised = np.where(there, np.fmax(frames["object_present"], 0.5), frames["object_present"])
     return frames.assign(object_present=raised)
+
+
+def _beside(there: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pictures before and after."""
+    out = np.zeros_like(there)
+    out[:-1] |= there[1:]
+    out[1:] |= there[:-1]
+    return out
+
+
+def _specks(frames: pd.DataFrame, crystals: Array, there: NDArray[np.bool_]) -> float:
+    """Particles of which there is no sign in the labels: specks and ghosts that every picture of a window has."""
+    near = there
+    for _ in range(_REACH):
+        near = near | _beside(near)
+    # Small bubbles pass for crystals.
+    calm = ~(frames["bubble"].to_numpy(dtype=float) >= 0.5) if "bubble" in frames.columns else np.ones_like(there)
+    for empty in (~near & calm, ~there & calm):
+        if empty.sum() >= 5:
+            return float(np.quantile(crystals[empty], 0.9))
+    return 0.0
 
 
 def _particle_events(folder: Path, frames: pd.DataFrame, seen: Sequence[Event], experiment: str) -> list[Event]:
