@@ -108,6 +108,8 @@ def _with_labels(frames: pd.DataFrame, path: Path, thresholds: dict[str, float])
     return kept.merge(table[keep], on="file", how="left", validate="one_to_one")
 
 
+_PERHAPS_GAS = 0.25
+"""Confidence of gas, recast so that 0.5 is the threshold."""
 _REACH = 3
 """Pictures before and after a labelled one in which particles count as well."""
 
@@ -116,7 +118,9 @@ def _without_nuisances(frames: pd.DataFrame) -> pd.DataFrame:
     """The ledger without objects where gas is all that is seen: bubbles are no event."""
     if "crystals" not in frames.columns or "bubble" not in frames.columns:
         return frames
-    alone = (frames["bubble"] >= 0.5) & ~(frames[["crystals", "droplets"]].max(axis=1) >= 0.5)
+    rest = frames[["crystals", "droplets"]].max(axis=1)
+    # What is no crystal and no liquid for certain, but looks more like gas than like either.
+    alone = ~(rest >= 0.5) & (frames["bubble"] >= _PERHAPS_GAS) & (frames["bubble"] > rest)
     present = np.where(alone, np.minimum(frames["object_present"], 0.499), frames["object_present"])
     return frames.assign(object_present=present)
 
