@@ -82,14 +82,13 @@ def accuracy(plant: Plant, system: System, rng: np.random.Generator) -> dict[str
         out[name]["pareto"] = {a: _errors(at[a], truth[:, j], measured[:, j]) for j, a in enumerate(ATTRIBUTES)}
     out["forest"] = _forest(table, test, noisy)
     verdicts = judge(twins["default"], rng=rng)
-    out["verdict"], out["judged"] = {}, {}
+    out["verdict"] = {}
     for j, (verdict, attribute) in enumerate(zip(verdicts, system.attributes, strict=True)):
         mean = twins["default"].predict(test)[attribute.column].mean
         sd = attribute.sd * right[:, j] if attribute.relative_sd else np.full(len(right), attribute.sd)
         true, known = (float(np.sqrt(np.mean(v**2))) for v in (mean - right[:, j], sd))
         good = true <= 2 * known
         out["verdict"][attribute.column] = verdict.suffices is good
-        out["judged"][attribute.column] = [verdict.error / verdict.measurement_sd, true / known]
     return out
 
 

@@ -195,8 +195,8 @@ def test_events_of_a_run_of_pictures(tmp_path, rng):
     again = pd.DataFrame(json.loads((tmp_path / "events.json").read_text(encoding="utf-8")))
     again = again[again["status"] == "reached"].set_index("kind")
     assert again.loc["cloud", "time_s"] == found.loc["cloud", "time_s"]
-    # Bubbles while it is hot, as the stirrer starts, leave the vial clear.
-    swarm = time < 400
+    # Bubbles from the start of the stirrer into the cooling leave the vial clear.
+    swarm = time < 1200
     table["bubble"], table["is_bubble"] = np.where(swarm, 0.9, 0.1), swarm.astype(int)
     table.loc[swarm, ["object_present", "is_object_present"]] = [0.9, 1]
     table.to_csv(tmp_path / "labels.csv", index=False)
@@ -205,6 +205,14 @@ def test_events_of_a_run_of_pictures(tmp_path, rng):
     stirred = stirred[stirred["status"] == "reached"].set_index("kind")
     assert stirred.loc["cloud", "time_s"] == found.loc["cloud", "time_s"]
     assert stirred.loc["clear", "time_s"] == found.loc["clear", "time_s"]
+    # A speck that lies in every picture is no first crystal.
+    speck = crystals.head(1).assign(length_um=5.0, ecd_um=4.0)
+    specks = [speck.assign(frame=k) for k in range(time.size)]
+    write_table(tmp_path / "particles.parquet", pd.concat([crystals, *specks], ignore_index=True))
+    run("events", tmp_path)
+    specked = pd.DataFrame(json.loads((tmp_path / "events.json").read_text(encoding="utf-8")))
+    assert specked[specked["kind"] == "cloud"]["time_s"].iloc[0] == found.loc["cloud", "time_s"]
+    write_table(tmp_path / "particles.parquet", crystals)
     late = 100 * np.exp(-(np.clip((time - 2000) / 900, 0, None) ** 3))
     record = pd.DataFrame(
         {"time_s": time, "temperature_c": degrees, "transmissivity": np.where(time > 6500, 100, late)}

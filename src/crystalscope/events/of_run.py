@@ -62,7 +62,7 @@ def run_events(folder: Path, *, experiment: str | None = None) -> tuple[Event, .
     thresholds: dict[str, float] = {}
     if labels.exists():
         frames = _with_labels(frames, labels, thresholds)
-        frames = _with_neighbours(_without_nuisances(frames), _crystals_seen(folder, frames))
+        frames = _with_neighbours(_without_gas(frames), _crystals_seen(folder, frames))
     column = "object_present" if thresholds else "n_particles"
     events = presence_events(frames, column=column, threshold=thresholds.get(column, 1.0), experiment=name)
     if "crystals" in frames.columns and np.isfinite(frames["droplets"]).any():
@@ -114,7 +114,7 @@ _REACH = 3
 """Pictures before and after a labelled one in which particles count as well."""
 
 
-def _without_nuisances(frames: pd.DataFrame) -> pd.DataFrame:
+def _without_gas(frames: pd.DataFrame) -> pd.DataFrame:
     """The ledger without objects where gas is all that is seen: bubbles are no event."""
     if "crystals" not in frames.columns or "bubble" not in frames.columns:
         return frames

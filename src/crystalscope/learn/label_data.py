@@ -162,15 +162,14 @@ _PRESENCE = {
 }  # fmt: skip
 """Every label in about a quarter of the pictures."""
 _RICH = ("bubbles", "droplets", "fibres", "hairs", "flakes", "scratches", "smears", "dendrites")
+"""Of which there is more in rich pictures, and less of all others."""
 
 
 def _seen_in(recipe: Recipe, look: str, *, rich: bool) -> dict[str, dict[str, Any]]:
-    """Changes to populations: how often they are there, droplets lighter than gas, plates that lie nearly flat."""
-    out: dict[str, dict[str, Any]] = {key: {"presence": _PRESENCE[key]} for key in recipe.populations}
-    out["droplets"] |= {"index": (1.015, 1.07)}
-    if rich:
-        out = {key: {"presence": _PRESENCE[key] * (2.0 if key in _RICH else 0.6)} for key in recipe.populations}
-        out["droplets"] |= {"index": (1.05, 1.12)}
+    """Changes to populations: how often they are there, liquid lighter than gas, sizes at which a shape shows."""
+    often = {key: _PRESENCE[key] * ((2.0 if key in _RICH else 0.6) if rich else 1.0) for key in recipe.populations}
+    out: dict[str, dict[str, Any]] = {key: {"presence": presence} for key, presence in often.items()}
+    out["droplets"] |= {"index": (1.05, 1.12) if rich else (1.015, 1.07)}
     if look == "polars":
         out["droplets"]["presence"] = out["bubbles"]["presence"] = 0.0
     out["blocks"] |= {"size": (16.0, 110.0)}
@@ -233,9 +232,8 @@ def visible(scene: Scene) -> NDArray[np.bool_]:
         crop = scene.instances.crop(i)
         if (covered[r0:r1, c0:c1][crop] > 1).mean() > _HIDDEN:
             continue
-        outline = crop & ~cv2.erode(np.pad(crop.astype(np.uint8), 1), np.ones((3, 3), np.uint8))[1:-1, 1:-1].astype(
-            bool
-        )
+        inner = cv2.erode(np.pad(crop.astype(np.uint8), 1), np.ones((3, 3), np.uint8))[1:-1, 1:-1]
+        outline = crop & (inner == 0)
         out[i] = np.median(around[r0:r1, c0:c1][outline]) > least
     return out
 

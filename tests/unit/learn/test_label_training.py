@@ -118,7 +118,14 @@ def test_pictures_of_rare_labels_are_drawn_more_often(pictures):
 
 
 def test_recipes_hold_every_label():
-    made = recipes()
+    made, rich = recipes(), recipes(rich=True)
+    for plain, more in zip(made, rich, strict=True):
+        often = {k: (plain.populations[k].presence, more.populations[k].presence) for k in ("bubbles", "blocks")}
+        blocks = often["blocks"][1] / often["blocks"][0]
+        bubbles = often["bubbles"][1] / max(often["bubbles"][0], 1e-9)
+        assert blocks == pytest.approx(0.6)
+        assert bubbles == pytest.approx(2.0 if plain.instrument["look"] != "polars" else 0.0)
+        assert more.populations["droplets"].index[0] > plain.populations["droplets"].index[0]
     assert {r.instrument["look"] for r in made} == {"backlit", "reflected", "flow-cell", "polars"}
     assert next(iter(rendered(0, 0, seed=1)), None) is None
 
