@@ -78,7 +78,7 @@ def accuracy(plant: Plant, system: System, rng: np.random.Generator) -> dict[str
         truth, measured = run_plant(plant, front), run_plant(plant, front, rng=rng)
         at = fitted.predict(front)
         if name == "default":
-            at = {a: at_optimum(p) for a, p in at.items()}
+            at = at_optimum(at, system)
         out[name]["pareto"] = {a: _errors(at[a], truth[:, j], measured[:, j]) for j, a in enumerate(ATTRIBUTES)}
     out["forest"] = _forest(table, test, noisy)
     verdicts = judge(twins["default"], rng=rng)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,12 +22,19 @@ OPTIMISM = 1.35
 Intervals of 90 % covered 75 to 79 % there in families with a mechanism that the twin lacks (bench.design.benchmark)."""
 
 
-def at_optimum(prediction: Prediction) -> Prediction:
-    """A prediction with the interval that it has as an optimum of its own model."""
-    p = prediction
-    lower, upper = p.mean - OPTIMISM * (p.mean - p.lower), p.mean + OPTIMISM * (p.upper - p.mean)
-    # What cannot be negative does not become so.
-    return replace(p, lower=np.where(p.lower >= 0, np.maximum(lower, 0.0), lower), upper=upper)
+def at_optimum(predictions: Mapping[str, Prediction], system: System) -> dict[str, Prediction]:
+    """Predictions by attribute with the intervals that they have as optima of their own model, within its bounds."""
+    bounds = {a.column: a.bounds for a in system.attributes}
+    out = {}
+    for name, p in predictions.items():
+        lower, upper = p.mean - OPTIMISM * (p.mean - p.lower), p.mean + OPTIMISM * (p.upper - p.mean)
+        # What cannot be negative does not become so.
+        lower = np.where(p.lower >= 0, np.maximum(lower, 0.0), lower)
+        ends = bounds[name]
+        if ends is not None:
+            lower, upper = np.clip(lower, *ends), np.clip(upper, *ends)
+        out[name] = replace(p, lower=lower, upper=upper)
+    return out
 
 
 def objectives_of(system: System, names: Sequence[str], values: Array, conditions: Conditions) -> Array:
@@ -119,7 +126,7 @@ def optimise(
     conditions = round_conditions(space.decode(x), system)
     predictions = twin.predict(conditions, level=level) if len(x) else {}
     if careful:
-        predictions = {name: at_optimum(p) for name, p in predictions.items()}
+        predictions = at_optimum(predictions, system)
     if not len(x):
         none = np.zeros((0, 0))
         return ParetoFront(space.segments, x, none, predictions, np.zeros(0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.unit.design.doe import truth
@@ -23,6 +25,7 @@ from crystalscope.design.refine import feature_learner
 from crystalscope.design.sensitivity import main_space, partial_dependence, sobol_indices
 from crystalscope.design.space import Space
 from crystalscope.design.suggest import expected_improvement, suggest
+from crystalscope.design.system import load_system
 from crystalscope.design.table import DoETable
 from crystalscope.design.twin import DefaultTwin
 from crystalscope.errors import InputError
@@ -154,12 +157,18 @@ def test_fronts_are_feasible_and_better(twin, system):
     assert choose_recipe([]) == (-1, -1)
 
 
-def test_intervals_of_an_optimum_are_wider_and_keep_their_sign():
+def test_intervals_of_an_optimum_are_wider_and_keep_to_their_bounds():
+    system = load_system(Path(__file__).parents[3] / "examples" / "system.toml")
     p = Prediction(np.array([40.0, 2.0]), np.array([30.0, 0.1]), np.array([50.0, 9.0]), 0.9, np.ones(2, dtype=bool))
-    wide = at_optimum(p)
-    assert np.array_equal(wide.mean, p.mean)
-    assert wide.lower == pytest.approx([40 - 10 * OPTIMISM, 0.0])
-    assert wide.upper == pytest.approx([40 + 10 * OPTIMISM, 2 + 7 * OPTIMISM])
+    share = Prediction(np.array([97.0]), np.array([92.0]), np.array([100.0]), 0.9, np.ones(1, dtype=bool))
+    bounds = {a.column: a.bounds for a in system.attributes}
+    assert (bounds["D50"], bounds["crystallinity"]) == (None, (0, 100))
+    wide = at_optimum({"D50": p, "crystallinity": share}, system)
+    assert np.array_equal(wide["D50"].mean, p.mean)
+    assert wide["D50"].lower == pytest.approx([40 - 10 * OPTIMISM, 0.0])
+    assert wide["D50"].upper == pytest.approx([40 + 10 * OPTIMISM, 2 + 7 * OPTIMISM])
+    assert wide["crystallinity"].lower == pytest.approx([97 - 5 * OPTIMISM])
+    assert wide["crystallinity"].upper == pytest.approx([100.0])
 
 
 def test_batch_time_is_an_objective(table):
